@@ -1,1 +1,38 @@
-//! Placeholder until its part lands.
+//! The guest that every session runs: QuickJS on the javy crate, compiled to WebAssembly, embedded
+//! here as bytes; and the types of the border between it and the host.
+//!
+//! Invariant: [`wasm`] and [`sha256`] describe the same artifact (a test compares them). Running
+//! it is the host's part.
+
+pub mod abi;
+mod split;
+
+pub use split::{SplitError, SplitGuest, split};
+
+/// The guest as it was built: a reactor that defines and exports its memory.
+pub fn wasm() -> &'static [u8] {
+    include_bytes!("../guest.wasm")
+}
+
+/// The SHA-256 of [`wasm`], in hexadecimal, as `guest.toml` records it. Compiled modules and heap
+/// images are only good for the guest they were made with, and are kept under this name.
+pub fn sha256() -> &'static str {
+    const STAMP: &str = include_str!("../guest.toml");
+    STAMP
+        .lines()
+        .find_map(|line| line.strip_prefix("wasm_sha256 = "))
+        .map(|value| value.trim_matches('"'))
+        .expect("build.sh writes the line into every guest.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn the_stamp_names_the_embedded_artifact() {
+        let hash = Sha256::digest(crate::wasm());
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, crate::sha256());
+    }
+}

@@ -1,1 +1,76 @@
-//! Placeholder until its part lands.
+//! The host of vm-system: sessions, each one instance of the guest in one WASI store, and the
+//! executions that run in them. It knows nothing of HTTP; the `vm-api` crate is one caller of it.
+//!
+//! Invariant: what a call answers is durable, and no script can make one fail in a way that is
+//! not among [`HostError`] or in the execution's own record.
+//!
+//! ```
+//! use vm_host::{Host, HostOptions, SessionRequest, Source};
+//! use vm_storage::{ExecutionStatus, Settings, Storage, StorageOptions, Template, TemplateId, now};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let (storage, _) = Storage::open(&folder.path().join("vm.redb"), StorageOptions::default())?;
+//! # let cache_dir = option_env!("CARGO_TARGET_TMPDIR").map(std::path::PathBuf::from);
+//! let options = HostOptions { max_sessions: 10, library_dir: folder.path().into(), cache_dir };
+//! let host = Host::start(storage, options).await?;
+//!
+//! let template = Template {
+//!     id: TemplateId::new(),
+//!     name: "example".to_owned(),
+//!     engine: "javy".to_owned(),
+//!     is_active: true,
+//!     created_at: now(),
+//!     updated_at: now(),
+//!     settings: Settings::default(),
+//!     capabilities: vec![],
+//!     startup_files: vec![],
+//!     modules: vec![],
+//!     libraries: vec![],
+//! };
+//! let request = SessionRequest {
+//!     template_id: template.id,
+//!     workspace_id: "example".to_owned(),
+//!     base_commit_oid: "none".to_owned(),
+//!     worktree_path: folder.path().display().to_string(),
+//! };
+//! host.storage().create_template(template).await?;
+//! let session = host.create_session(request, None).await?;
+//!
+//! let run = |input: &str| host.execute(session.id, Source::Repl { input: input.to_owned() }, None);
+//! run("let n = 20").await?;
+//! let finished = run("n * 2 + 2").await?;
+//! assert_eq!(finished.execution.status, ExecutionStatus::Ok);
+//! assert_eq!(finished.execution.result.expect("it gave a value").preview, "42");
+//! # Ok(())
+//! # }
+//! ```
+
+mod engine;
+mod error;
+mod execution;
+mod host;
+mod imports;
+mod library;
+mod limits;
+mod live;
+mod recorder;
+mod runtime;
+mod startup;
+mod template_module;
+mod worktree;
+
+pub use error::{FileError, HostError, LibraryError, PathError, WorktreeError};
+pub use execution::Finished;
+pub use host::{Host, HostOptions, Source};
+pub use library::LibraryName;
+pub use limits::FUEL_PER_CPU_MS;
+pub use recorder::Observer;
+pub use startup::SessionRequest;
+
+/// Where the unit tests keep compiled code, so that only the first of them compiles the guest.
+#[cfg(test)]
+fn test_cache_dir() -> std::path::PathBuf {
+    std::env::temp_dir().join("vm-system-unit-tests")
+}

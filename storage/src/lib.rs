@@ -1,1 +1,78 @@
-//! Placeholder.
+//! The durable nouns of vm-system on redb: templates, sessions, executions and their events.
+//!
+//! Owns the one database file, its format (drawn in `tables.rs`), the single writer that groups
+//! the commits of many callers, and recovery at start. Knows nothing of Wasm or HTTP, and no redb
+//! type is part of its surface.
+//!
+//! Invariant: a write that was answered `Ok` is on the disk, whole; one answered `Err` left
+//! nothing, except that after [`StorageError::Unavailable`] it may be there whole.
+//!
+//! ```
+//! use vm_storage::{Settings, Storage, StorageError, StorageOptions, Template, TemplateId, now};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let (storage, recovery) = Storage::open(&folder.path().join("vm.redb"), StorageOptions::default())?;
+//! assert_eq!(recovery.executions_stopped, 0);
+//!
+//! let template = Template {
+//!     id: TemplateId::new(),
+//!     name: "first".to_owned(),
+//!     engine: "javy".to_owned(),
+//!     is_active: true,
+//!     created_at: now(),
+//!     updated_at: now(),
+//!     settings: Settings::default(),
+//!     capabilities: vec![],
+//!     startup_files: vec![],
+//!     modules: vec![],
+//!     libraries: vec![],
+//! };
+//! let id = template.id;
+//! storage.create_template(template).await?;
+//! storage
+//!     .update_template(id, |template| {
+//!         template.modules.push("console".to_owned());
+//!         Ok::<_, StorageError>(())
+//!     })
+//!     .await?;
+//! assert_eq!(storage.template(id)?.expect("just created").modules, ["console"]);
+//! storage.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod database;
+mod error;
+mod event;
+mod execution;
+mod id;
+mod record;
+mod session;
+mod storage;
+mod tables;
+mod template;
+mod time;
+mod writer;
+
+#[cfg(test)]
+mod crash_tests;
+
+pub use error::StorageError;
+pub use event::{ConsoleLevel, Event, EventPayload, ValuePayload, ValueType};
+pub use execution::{
+    Execution, ExecutionError, ExecutionErrorCode, ExecutionKind, ExecutionStatus, Metrics,
+};
+pub use id::{CapabilityId, ExecutionId, SessionId, StartupFileId, TemplateId};
+pub use record::{MAX_RECORD_BYTES, MAX_RECORD_DEPTH};
+pub use session::{Session, SessionFilter, SessionStatus, TemplateSnapshot};
+pub use storage::read::{MAX_EVENTS_READ, MAX_EXECUTIONS_LISTED, MAX_SESSIONS_LISTED};
+pub use storage::write::ExecutionCommit;
+pub use storage::{Recovery, Storage, StorageOptions, StorageStats};
+pub use tables::FORMAT_VERSION;
+pub use template::{
+    Capability, CapabilityKind, Limits, Resolver, RuntimeSettings, Settings, StartupFile, Template,
+};
+pub use time::now;
+pub use writer::MAX_TEMPLATES;

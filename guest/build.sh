@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Builds guest/guest.wasm from guest/runtime, and writes guest/guest.toml beside it: the hash of
+# every source that went in, the toolchain, the size.
+#
+#   guest/build.sh           build, and replace guest.wasm and guest.toml
+#   guest/build.sh --check   compare the sources and guest.wasm with guest.toml; builds nothing
+#   guest/build.sh --verify  build, and compare the result with guest.wasm byte for byte
+#
+# Two toolchains will do:
+#  - Debian's packages: rustc-web cargo-web rust-web-src clang-19 lld-19 llvm-19 libclang-19-dev
+#    libclang-rt-19-dev-wasm32 wasi-libc
+#  - rustup with `rustup target add wasm32-wasip1`, and a WASI SDK whose folder WASI_SDK names
+# The committed artifact comes from Debian's; another one gives other bytes of the same behaviour.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+STACK_BYTES=3145728
+PATCHED=rquickjs-sys
+build_dir=$PWD/runtime/target/build
+
+die() { echo "guest/build.sh: $*" >&2; exit 1; }
+
+# The sources, as `sha256sum` lines in a fixed order; their hash is the stamp.
+sources() {
+  { find runtime/src runtime/patches -type f; echo runtime/Cargo.toml; echo runtime/Cargo.lock; echo build.sh; } |
+    LC_ALL=C sort | xargs sha256sum
+}
+sources_hash() { sources | sha256sum | cut -d' ' -f1; }
+stamped() { sed -n "s/^$1 = \"\\{0,1\\}\\([^\"]*\\)\"\\{0,1\\}$/\\1/p" guest.toml; }
+
+check() {
+  [ -f guest.toml ] || die "guest.toml is missing: run guest/build.sh"
+  [ "$(sources_hash)" = "$(stamped sources_sha256)" ] ||
+    die "the guest's sources are not those guest.wasm was built from: run guest/build.sh"
+  [ "$(sha256sum guest.wasm | cut -d' ' -f1)" = "$(stamped wasm_sha256)" ] ||
+    die "guest.wasm is not the artifact that guest.toml describes: run guest/build.sh"
+  echo "guest.wasm matches its sources and its stamp"
+}
+
+# Chooses the toolchain: sets the environment that cargo and the C compiler need, and $toolchain.
+choose_toolchain() {
+  local flags="-C target-feature=+bulk-memory -C link-arg=-zstack-size=$STACK_BYTES"
+  if [ -x /usr/bin/rustc ] && [ -d /usr/lib/rustlib/src/rust ] || ls /usr/src/rustc-* >/dev/null 2>&1 && [ -x /usr/bin/rustc ]; then
+    local tool missing=()
+    for tool in clang-19 wasm-ld-19 llvm-ar-19; do command -v $tool >/dev/null || missing+=("$tool"); done
+    [ -f /usr/lib/wasm32-wasi/libc.a ] || missing+=(wasi-libc)
+    [ ${#missing[@]} -eq 0 ] || die "missing: ${missing[*]} (install the Debian packages named at the top of this script)"
+    export PATH=/usr/bin:$PATH RUSTC_BOOTSTRAP=1 RQUICKJS_SYS_NO_WASI_SDK=1
+    export LIBCLANG_PATH=/usr/lib/llvm-19/lib
+    export CC_wasm32_wasip1=clang-19 AR_wasm32_wasip1=llvm-ar-19
+    local c_flags="--target=wasm32-wasi -isystem /usr/include/wasm32-wasi"
+    export CFLAGS_wasm32_wasip1="$c_flags --sysroot=/usr -ffile-prefix-map=$build_dir=/guest"
+    export BINDGEN_EXTRA_CLANG_ARGS_wasm32_wasip1="$c_flags -fvisibility=default"
+    export CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-19
+    flags="$flags -C link-self-contained=no -L native=/usr/lib/wasm32-wasi"
+    cargo_flags=(-Zbuild-std=std,panic_abort)
+    toolchain="$(rustc --version); $(clang-19 --version | head -n1); wasi-libc $(dpkg-query -W -f '${Version}' wasi-libc)"
+  elif command -v rustup >/dev/null && rustup target list --installed | grep -qx wasm32-wasip1 && [ -d "${WASI_SDK:-}" ]; then
+    export WASI_SDK
+    export BINDGEN_EXTRA_CLANG_ARGS_wasm32_wasip1="--sysroot=$WASI_SDK/share/wasi-sysroot -fvisibility=default"
+    cargo_flags=()
+    toolchain="$(rustc --version); WASI SDK $(head -n1 "$WASI_SDK/VERSION" 2>/dev/null || echo unknown)"
+  else
+    die "no toolchain for wasm32-wasip1: either install Debian's packages or set up rustup and WASI_SDK; both are described at the top of this script"
+  fi
+  local cargo_home=${CARGO_HOME:-$HOME/.cargo}
+  flags="$flags --remap-path-prefix=$build_dir=/guest --remap-path-prefix=$cargo_home=/cargo"
+  flags="$flags --remap-path-prefix=$(rustc --print sysroot)=/rust"
+  export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$flags"
+}
+
+# Copies the sources to the build folder, with the engine's crate patched beside them.
+prepare() {
+  mkdir -p "$build_dir"
+  rm -rf "${build_dir:?}"/{src,Cargo.toml,Cargo.lock,$PATCHED}
+  cp -R runtime/src runtime/Cargo.toml runtime/Cargo.lock "$build_dir"
+  cargo fetch --quiet --locked --manifest-path runtime/Cargo.toml
+  local manifest
+  manifest=$(cargo metadata --format-version 1 --locked --offline --manifest-path runtime/Cargo.toml |
+    tr '{},' '\n' | sed -n "s/^\"manifest_path\":\"\\(.*\\/$PATCHED-[0-9.]*\\/Cargo.toml\\)\"$/\\1/p" | head -n1)
+  [ -f "$manifest" ] || die "cargo does not say where the sources of $PATCHED are"
+  cp -R "$(dirname "$manifest")" "$build_dir/$PATCHED"
+  patch --quiet --directory "$build_dir/$PATCHED" -p1 < runtime/patches/stack-guard.patch ||
+    die "the stack guard's patch does not apply: has the version of $PATCHED changed?"
+}
+
+build() {
+  choose_toolchain
+  prepare
+  (cd "$build_dir" && cargo build --release --target wasm32-wasip1 "${cargo_flags[@]}" \
+    --config "patch.crates-io.$PATCHED.path=\"$PATCHED\"" --target-dir "$build_dir/target")
+  built=$build_dir/target/wasm32-wasip1/release/vm_guest_runtime.wasm
+}
+
+stamp() {
+  cat > guest.toml <<EOF
+# Written by build.sh: what guest.wasm was built from. Not to be edited.
+sources_sha256 = "$(sources_hash)"
+wasm_sha256 = "$(sha256sum guest.wasm | cut -d' ' -f1)"
+size_bytes = $(stat -c %s guest.wasm)
+toolchain = "$toolchain"
+
+# The hash of each source.
+[sources]
+$(sources | sed 's/^\([0-9a-f]*\)  \(.*\)$/"\2" = "\1"/')
+EOF
+}
+
+case "${1:-}" in
+  "") build; cp "$built" guest.wasm; stamp; echo "guest.wasm: $(stat -c %s guest.wasm) bytes" ;;
+  --check) check ;;
+  --verify) build; cmp "$built" guest.wasm || die "the rebuilt guest differs from guest.wasm"; echo "guest.wasm is reproducible" ;;
+  *) die "usage: guest/build.sh [--check|--verify]" ;;
+esac

@@ -1,0 +1,201 @@
+//! The guest's border: what the host calls, and what the guest calls of the host.
+//!
+//! Invariant: buffers that cross it are byte ranges of linear memory, made by [`vm_alloc`] and
+//! owned by the guest from the call that hands them over. The host trusts nothing that comes out
+//! of here; `vm-guest` on its side of the border documents the same functions and numbers.
+#![expect(unsafe_code, reason = "exports, imports and raw buffers are what this file is for")]
+
+use crate::{evaluate, session};
+use std::alloc::Layout;
+
+/// Levels of a console event, by the numbers the host knows them under.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Level {
+    Log = 0,
+    Warn = 1,
+    Error = 2,
+    Info = 3,
+    Debug = 4,
+}
+
+/// Kinds of events.
+#[repr(u32)]
+enum Event {
+    Console = 1,
+    Value = 2,
+    Exception = 3,
+}
+
+/// Functions of the host that a script reaches through its modules.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Operation {
+    /// Whether the template has the module named.
+    Require = 0,
+    FsRead = 1,
+    FsWrite = 2,
+    FsExists = 3,
+    FsReadDir = 4,
+    FsStat = 5,
+    FsMakeDir = 6,
+    FsUnlink = 7,
+}
+
+#[link(wasm_import_module = "vm")]
+unsafe extern "C" {
+    /// Records an event: its kind, its level or value type, and two texts in UTF-8.
+    fn emit(kind: u32, tag: u32, a: *const u8, a_len: usize, b: *const u8, b_len: usize);
+    /// Calls the host; gives the length of its answer, or -1 - length of an error's text.
+    fn call(operation: u32, flags: u32, a: *const u8, a_len: usize, b: *const u8, b_len: usize)
+    -> i64;
+    /// Copies the answer of the last call into a buffer of the length it said.
+    fn take(buffer: *mut u8, len: usize);
+}
+
+fn emit_event(event: Event, tag: u32, a: &[u8], b: &[u8]) {
+    // SAFETY: the host reads the two ranges during the call and keeps no pointer.
+    unsafe { emit(event as u32, tag, a.as_ptr(), a.len(), b.as_ptr(), b.len()) }
+}
+
+/// Emits what a console call printed.
+pub(crate) fn emit_console(level: Level, text: &str) {
+    emit_event(Event::Console, level as u32, text.as_bytes(), &[]);
+}
+
+/// Emits the value of an execution; `json` is empty when it has none.
+pub(crate) fn emit_value(value_type: u32, preview: &str, json: &str) {
+    emit_event(Event::Value, value_type, preview.as_bytes(), json.as_bytes());
+}
+
+/// Emits the exception that ended an execution; `stack` is empty when it has none.
+pub(crate) fn emit_exception(message: &str, stack: &str) {
+    emit_event(Event::Exception, 0, message.as_bytes(), stack.as_bytes());
+}
+
+/// What the host said to a call: bytes, or an error as `CODE\nmessage`.
+pub(crate) fn call_host(
+    operation: Operation,
+    flags: u32,
+    a: &[u8],
+    b: &[u8],
+) -> Result<Vec<u8>, String> {
+    // SAFETY: the host reads the two ranges during the call and keeps no pointer.
+    let len = unsafe {
+        call(operation as u32, flags, a.as_ptr(), a.len(), b.as_ptr(), b.len())
+    };
+    let failed = len < 0;
+    let len = if failed { -1 - len } else { len };
+    let len = usize::try_from(len).map_err(|_| "EIO\nthe host's answer is too long".to_owned())?;
+    let mut answer = Vec::new();
+    if answer.try_reserve_exact(len).is_err() {
+        return Err("ENOMEM\nnot enough memory for the host's answer".to_owned());
+    }
+    // SAFETY: the host writes exactly `len` bytes, which the vector has room for.
+    unsafe {
+        take(answer.as_mut_ptr(), len);
+        answer.set_len(len);
+    }
+    if failed { Err(crate::text::lossy(&answer)) } else { Ok(answer) }
+}
+
+/// A buffer that the host filled, freed when it is dropped.
+struct Buffer(Box<[u8]>);
+
+impl Buffer {
+    /// # Safety
+    /// `pointer` and `len` must be of one `vm_alloc` that was not handed over before.
+    unsafe fn take(pointer: *mut u8, len: usize) -> Self {
+        if len == 0 {
+            return Self(Box::default());
+        }
+        // SAFETY: `vm_alloc` allocated `len` bytes with the layout that a boxed slice frees.
+        Self(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(pointer, len)) })
+    }
+}
+
+/// Allocates `len` bytes for the host to fill; 0 when memory is short.
+#[unsafe(no_mangle)]
+extern "C" fn vm_alloc(len: usize) -> *mut u8 {
+    match Layout::array::<u8>(len) {
+        // SAFETY: the layout is not empty.
+        Ok(layout) if len > 0 => unsafe { std::alloc::alloc(layout) },
+        Ok(_) | Err(_) => std::ptr::null_mut(),
+    }
+}
+
+/// Frees a buffer that was handed to the host.
+#[unsafe(no_mangle)]
+extern "C" fn vm_free(pointer: *mut u8, len: usize) {
+    // SAFETY: the host frees each buffer once, with the length it was told.
+    drop(unsafe { Buffer::take(pointer, len) });
+}
+
+unsafe extern "C" {
+    /// Runs libc's constructors. The linker makes it; because it is called here, it does not wrap
+    /// every export in a call of it, as it would for a command.
+    fn __wasm_call_ctors();
+}
+
+/// Makes the JavaScript runtime. Called once, before anything else, when the base image is made.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    // SAFETY: this is the first call into a fresh memory.
+    unsafe { __wasm_call_ctors() };
+    session::initialize();
+}
+
+/// Begins a session, or goes on with a restored one: fresh entropy, and what the template says of
+/// the realm.
+#[unsafe(no_mangle)]
+extern "C" fn vm_begin(seed: u64, flags: u32) {
+    session::begin(seed, flags);
+}
+
+/// Sets `__ARGS__` and `__ENV__` from two JSON texts that stand one behind the other.
+#[unsafe(no_mangle)]
+extern "C" fn vm_inputs(pointer: *mut u8, args_len: usize, env_len: usize) {
+    // SAFETY: the host made the buffer for this call.
+    let buffer = unsafe { Buffer::take(pointer, args_len + env_len) };
+    let (args, env) = buffer.0.split_at(args_len);
+    session::inputs(args, env);
+}
+
+/// Evaluates a script: a name and a source, each with a NUL behind it. Gives an
+/// [`evaluate::Outcome`].
+#[unsafe(no_mangle)]
+extern "C" fn vm_evaluate(pointer: *mut u8, name_len: usize, source_len: usize, flags: u32) -> u32 {
+    // SAFETY: the host made the buffer for this call.
+    let buffer = unsafe { Buffer::take(pointer, name_len + source_len + 2) };
+    let (name, source) = buffer.0.split_at(name_len + 1);
+    evaluate::start_source(name, source, flags);
+    drop(buffer);
+    evaluate::drain(flags) as u32
+}
+
+/// Compiles a script, given as to [`vm_evaluate`]; gives the address and length of its compiled
+/// form (address in the upper half), or 0 after emitting the exception.
+#[unsafe(no_mangle)]
+extern "C" fn vm_compile(pointer: *mut u8, name_len: usize, source_len: usize, flags: u32) -> u64 {
+    // SAFETY: the host made the buffer for this call.
+    let buffer = unsafe { Buffer::take(pointer, name_len + source_len + 2) };
+    let (name, source) = buffer.0.split_at(name_len + 1);
+    let Some(compiled) = evaluate::compile_source(name, source, flags) else { return 0 };
+    let compiled = Box::leak(compiled.into_boxed_slice());
+    ((compiled.as_ptr() as u64) << 32) | compiled.len() as u64
+}
+
+/// Starts a compiled script; [`vm_drain`] tells how it ended.
+#[unsafe(no_mangle)]
+extern "C" fn vm_run(pointer: *mut u8, len: usize) {
+    // SAFETY: the template module made the buffer for this call.
+    let buffer = unsafe { Buffer::take(pointer, len) };
+    evaluate::start_compiled(&buffer.0);
+}
+
+/// Runs the jobs that are pending, then reports how the script started last ended. Gives an
+/// [`evaluate::Outcome`].
+#[unsafe(no_mangle)]
+extern "C" fn vm_drain(flags: u32) -> u32 {
+    evaluate::drain(flags) as u32
+}

@@ -1,0 +1,17 @@
+//! The guest of vm-system: QuickJS, through the javy crate, as a WebAssembly reactor. One instance
+//! of it is one session, and its linear memory is all the state the session has.
+//!
+//! [`abi`] is its border and the place to start reading; [`evaluate`] is what an execution does.
+
+mod abi;
+mod console;
+mod evaluate;
+mod format;
+mod inspect;
+mod json;
+mod primordials;
+mod raw;
+mod require;
+mod session;
+mod state;
+mod text;

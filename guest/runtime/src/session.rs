@@ -1,0 +1,96 @@
+//! The realm of a session: how it is made, and what each session and each file run sets in it.
+
+use crate::primordials::Primordials;
+use crate::state::{self, State};
+use crate::{console, raw, require};
+use javy::quickjs::{Ctx, Object, Result, Value};
+use javy::{BytecodeStripping, Config, Runtime};
+
+/// Bytes of JavaScript values, beyond those that outlived the last collection by half, at which
+/// cycles are collected. Small enough that a session's leaks stay small, large enough that small
+/// executions never pay for a walk of the heap.
+const GC_THRESHOLD: usize = 1024 * 1024;
+/// Bytes of the 3 MiB shadow stack that JavaScript may use before a `RangeError`: some 7,000 calls
+/// of a small function. The rest is for what runs without asking: regular expressions, the
+/// inspector, the allocator. The host's native stack must hold what the same recursion takes there,
+/// which in the parser is 13 times as much.
+const MAX_STACK: usize = 2 * 1024 * 1024;
+
+/// The template has no console.
+const FLAG_NO_CONSOLE: u32 = 1;
+
+/// Makes the runtime and its globals, and captures the primordials. Reads no clock that a script
+/// could tell, and seeds nothing: the host does that in every session.
+pub(crate) fn initialize() {
+    let mut config = Config::default();
+    config
+        .gc_threshold(GC_THRESHOLD)
+        .max_stack_size(MAX_STACK)
+        .weak_ref(true)
+        .text_encoding(true)
+        .bytecode_stripping(BytecodeStripping::None);
+    let runtime = Runtime::new(config).expect("the engine starts in a fresh memory");
+    let primordials = runtime.context().with(|ctx| {
+        raw::track_rejections(&ctx, state::track_rejection);
+        Primordials::capture(&ctx)
+            .and_then(|primordials| globals(&ctx).map(|()| primordials))
+            .expect("the realm is fresh")
+    });
+    state::install(State { runtime, primordials });
+}
+
+fn globals(ctx: &Ctx<'_>) -> Result<()> {
+    console::install(ctx)?;
+    require::install(ctx)?;
+    let math: Object = ctx.globals().get("Math")?;
+    // javy's `Math.random`, registered again so that it has its name.
+    let random = javy::quickjs::Function::new(ctx.clone(), fastrand::f64)?;
+    math.set("random", random.with_name("random")?.with_length(0)?)?;
+    let process = Object::new(ctx.clone())?;
+    process.set("env", Object::new(ctx.clone())?)?;
+    ctx.globals().set("process", process)?;
+    ctx.globals().set("__ARGS__", Object::new(ctx.clone())?)?;
+    ctx.globals().set("__ENV__", Object::new(ctx.clone())?)
+}
+
+/// Seeds `Math.random` and applies what the template says of the realm.
+pub(crate) fn begin(seed: u64, flags: u32) {
+    fastrand::seed(seed);
+    if flags & FLAG_NO_CONSOLE != 0 {
+        state::with(|state| {
+            state.runtime.context().with(|ctx| {
+                console::remove(&ctx).expect("a property that was set can be removed");
+            });
+        });
+    }
+}
+
+/// Sets `__ARGS__`, `__ENV__` and `process.env` from JSON texts. A script that made them
+/// read-only keeps its own.
+pub(crate) fn inputs(args: &[u8], env: &[u8]) {
+    state::with(|state| {
+        state.runtime.context().with(|ctx| {
+            if set_inputs(&ctx, state, args, env).is_err() {
+                ctx.catch();
+            }
+        });
+    });
+}
+
+fn set_inputs(ctx: &Ctx<'_>, state: &State, args: &[u8], env: &[u8]) -> Result<()> {
+    let parse = |json: &[u8]| -> Result<Value<'_>> {
+        let parse = state.primordials.json_parse.restore(ctx);
+        let parse = parse.ok_or(javy::quickjs::Error::Unknown)?;
+        parse.call((String::from_utf8_lossy(json).into_owned(),))
+    };
+    let globals = ctx.globals();
+    globals.set("__ARGS__", parse(args)?)?;
+    globals.set("__ENV__", parse(env)?)?;
+    let process: Value = globals.get("process")?;
+    let process = match process.into_object() {
+        Some(process) => process,
+        None => Object::new(ctx.clone())?,
+    };
+    process.set("env", parse(env)?)?;
+    globals.set("process", process)
+}

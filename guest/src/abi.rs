@@ -1,0 +1,184 @@
+//! The border between host and guest, as the host sees it. `guest/runtime/src/abi.rs` is the other
+//! side of it and says what each function does.
+//!
+//! Invariant: numbers that come from the guest become one of these types or are refused; the guest
+//! shares its memory with hostile code.
+
+/// Name of the module that the guest's code imports its memory from.
+pub const IMAGE_MODULE: &str = "image";
+/// Name of the module that the guest imports host functions from.
+pub const HOST_MODULE: &str = "vm";
+/// Name that a template's module imports the guest under.
+pub const GUEST_MODULE: &str = "guest";
+
+/// Names of the guest's exports.
+pub mod exports {
+    /// The linear memory.
+    pub const MEMORY: &str = "memory";
+    /// `() -> ()`: makes the JavaScript runtime in a fresh memory.
+    pub const INITIALIZE: &str = "_initialize";
+    /// `(seed: i64, flags: i32) -> ()`: see [`super::begin_flags`].
+    pub const BEGIN: &str = "vm_begin";
+    /// `(len) -> address`, 0 when memory is short.
+    pub const ALLOC: &str = "vm_alloc";
+    /// `(address, len) -> ()`.
+    pub const FREE: &str = "vm_free";
+    /// `(address, args_len, env_len) -> ()`: two JSON texts, one behind the other.
+    pub const INPUTS: &str = "vm_inputs";
+    /// `(address, name_len, source_len, flags) -> outcome`: name, NUL, source, NUL.
+    pub const EVALUATE: &str = "vm_evaluate";
+    /// `(address, name_len, source_len, flags) -> address << 32 | len`, 0 after an exception.
+    pub const COMPILE: &str = "vm_compile";
+    /// `(address, len) -> ()`: starts what `vm_compile` gave.
+    pub const RUN: &str = "vm_run";
+    /// `(flags) -> outcome`: runs pending jobs and reports.
+    pub const DRAIN: &str = "vm_drain";
+}
+
+/// Flags of `vm_begin`.
+pub mod begin_flags {
+    /// The template has no console.
+    pub const NO_CONSOLE: u32 = 1;
+}
+
+/// Flags of `vm_evaluate`, `vm_compile` and `vm_drain`.
+pub mod script_flags {
+    /// The script is strict whatever it says.
+    pub const STRICT: u32 = 1;
+    /// No event tells the script's value.
+    pub const QUIET: u32 = 2;
+}
+
+/// A number that no function of the guest gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the guest gave {number}, which is no {what}")]
+pub struct UnknownNumber {
+    /// What it should have been.
+    pub what: &'static str,
+    /// What it was.
+    pub number: u32,
+}
+
+macro_rules! numbered {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant = $number,)*
+        }
+
+        impl TryFrom<u32> for $name {
+            type Error = UnknownNumber;
+
+            fn try_from(number: u32) -> Result<Self, UnknownNumber> {
+                match number {
+                    $($number => Ok(Self::$variant),)*
+                    _ => Err(UnknownNumber { what: $what, number }),
+                }
+            }
+        }
+    };
+}
+
+numbered!(
+    /// How a script ended.
+    Outcome, "outcome" {
+        /// It gave a value.
+        Value = 0,
+        /// It threw, and the exception was emitted.
+        Threw = 1,
+    }
+);
+
+numbered!(
+    /// Kinds of emitted events.
+    EventKind, "kind of event" {
+        /// A console call: the tag is its level, the first text what it printed.
+        Console = 1,
+        /// A value: the tag is its type, the texts its preview and its JSON.
+        Value = 2,
+        /// An exception: the texts are its message and its stack.
+        Exception = 3,
+    }
+);
+
+numbered!(
+    /// Levels of a console call.
+    Level, "level" {
+        /// `console.log`
+        Log = 0,
+        /// `console.warn`
+        Warn = 1,
+        /// `console.error`
+        Error = 2,
+        /// `console.info`
+        Info = 3,
+        /// `console.debug`
+        Debug = 4,
+    }
+);
+
+numbered!(
+    /// Types of a value, by JavaScript's names.
+    ValueType, "type of value" {
+        /// A number.
+        Number = 0,
+        /// A string.
+        String = 1,
+        /// A boolean.
+        Boolean = 2,
+        /// A bigint.
+        Bigint = 3,
+        /// `undefined`.
+        Undefined = 4,
+        /// `null`.
+        Null = 5,
+        /// A symbol.
+        Symbol = 6,
+        /// A function or class.
+        Function = 7,
+        /// An array.
+        Array = 8,
+        /// Any other object.
+        Object = 9,
+        /// A date.
+        Date = 10,
+        /// An error.
+        Error = 11,
+        /// A map.
+        Map = 12,
+        /// A set.
+        Set = 13,
+        /// A promise that has not settled.
+        Promise = 14,
+    }
+);
+
+numbered!(
+    /// Host functions behind the guest's one `call` import.
+    Operation, "operation" {
+        /// Whether the template has the native module named.
+        Require = 0,
+        /// Reads a file.
+        FsRead = 1,
+        /// Writes a file.
+        FsWrite = 2,
+        /// Whether a path is there; answers one byte.
+        FsExists = 3,
+        /// Lists a folder; answers names with a NUL behind each.
+        FsReadDir = 4,
+        /// Describes a path; answers three little-endian doubles: 1 for a file, 2 for a folder, 0
+        /// for anything else; bytes; milliseconds of the last change.
+        FsStat = 5,
+        /// Makes a folder.
+        FsMakeDir = 6,
+        /// Removes a file.
+        FsUnlink = 7,
+    }
+);
+
+/// Flags of [`Operation::FsMakeDir`].
+pub mod make_dir_flags {
+    /// Parents are made too, and a folder that is there is fine.
+    pub const RECURSIVE: u32 = 1;
+}

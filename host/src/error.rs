@@ -1,0 +1,120 @@
+//! Everything the host can refuse, for callers to tell apart without reading a message.
+//!
+//! A script's failure is none of these: it is an execution with its status and error.
+
+use std::time::Duration;
+use vm_storage::{ExecutionId, SessionId, SessionStatus, StorageError, TemplateId};
+
+/// What the host refuses, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// There is no such template.
+    #[error("there is no template {0}")]
+    TemplateNotFound(TemplateId),
+    /// There is no such session.
+    #[error("there is no session {0}")]
+    SessionNotFound(SessionId),
+    /// The session takes no executions.
+    #[error("session {id} is {}", status_name(*.status))]
+    SessionNotReady {
+        /// The session.
+        id: SessionId,
+        /// What it is instead.
+        status: SessionStatus,
+    },
+    /// Another execution runs in the session.
+    #[error("session {0} is running another execution")]
+    SessionBusy(SessionId),
+    /// The worktree is no directory that can be used.
+    #[error("the worktree cannot be used: {0}")]
+    Worktree(#[from] WorktreeError),
+    /// The path of a file to run is not one.
+    #[error("invalid path '{path}': {source}")]
+    InvalidPath {
+        /// As the caller gave it.
+        path: String,
+        /// What is wrong with it.
+        source: PathError,
+    },
+    /// The file to run cannot be read.
+    #[error("cannot read '{path}': {source}")]
+    File {
+        /// As the caller gave it.
+        path: String,
+        /// What is wrong with it.
+        source: FileError,
+    },
+    /// A startup file's path is wrong, or it cannot be read. The session stays, crashed.
+    #[error("session {session} cannot start: {source}")]
+    StartupFile {
+        /// The session.
+        session: SessionId,
+        /// `InvalidPath` or `File`.
+        source: Box<HostError>,
+    },
+    /// A startup file's mode is none that is supported. The session stays, crashed.
+    #[error("session {session} cannot start: startup mode '{mode}' is not supported")]
+    StartupMode {
+        /// The session.
+        session: SessionId,
+        /// The mode.
+        mode: String,
+    },
+    /// A startup file threw, or was stopped by a limit. The session stays, crashed.
+    #[error("session {session} cannot start: {message}")]
+    StartupFailed {
+        /// The session.
+        session: SessionId,
+        /// The execution of the file that failed; none for a library.
+        execution: Option<ExecutionId>,
+        /// What it threw or what stopped it.
+        message: String,
+    },
+    /// A library of the template cannot be loaded. The session stays, crashed.
+    #[error("failed to load libraries: {source}")]
+    Library {
+        /// The session.
+        session: SessionId,
+        /// What is wrong with it.
+        source: LibraryError,
+    },
+    /// As many sessions are live as this host allows.
+    #[error("there are {limit} live sessions, as many as this host allows")]
+    CapacityExceeded {
+        /// How many.
+        limit: u32,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The WebAssembly engine failed in a way that is not a script's doing.
+    #[error("the engine failed: {0}")]
+    Engine(String),
+}
+
+pub use crate::library::LibraryError;
+pub use crate::worktree::{FileError, PathError, WorktreeError};
+
+impl HostError {
+    /// A failure of wasmtime's, with its causes.
+    pub(crate) fn engine(error: wasmtime::Error) -> Self {
+        Self::Engine(format!("{error:#}"))
+    }
+}
+
+impl From<vm_guest::SplitError> for HostError {
+    fn from(error: vm_guest::SplitError) -> Self {
+        Self::Engine(error.to_string())
+    }
+}
+
+fn status_name(status: SessionStatus) -> &'static str {
+    match status {
+        SessionStatus::Starting => "starting",
+        SessionStatus::Ready => "ready",
+        SessionStatus::Crashed => "crashed",
+        SessionStatus::Closed => "closed",
+    }
+}

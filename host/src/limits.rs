@@ -1,0 +1,69 @@
+//! What one execution and one session may use, and how the template's numbers become the engine's.
+//!
+//! Invariant: a limit is checked while the script runs, at the moment it is passed.
+
+use vm_storage::Limits;
+use wasmtime::ResourceLimiter;
+
+/// Fuel that buys a millisecond of processor time: measured, about 17 million units on the machine
+/// of ARCHITECTURE.md. Fuel counts WebAssembly operators, so that the same script uses the same
+/// fuel every time on every machine, and `cpu_ms` is a measure of work, not of a clock.
+pub const FUEL_PER_CPU_MS: u64 = 17_000_000;
+
+/// Fuel after which a running script lets the scheduler have its worker: some 60 microseconds. It
+/// costs nothing measurable at this size, and a tenth of the speed at a tenth of it.
+pub(crate) const FUEL_PER_SLICE: u64 = 1_000_000;
+
+/// Bytes of linear memory that no template may pass, whatever `mem_mb` says: a 32-bit memory less
+/// one page.
+pub(crate) const MAX_MEMORY_BYTES: u64 = (4 << 30) - (64 << 10);
+
+/// Entries of the guest's one table; it never grows.
+const MAX_TABLE_ELEMENTS: usize = 20_000;
+
+/// The fuel of one execution.
+pub(crate) fn fuel(limits: &Limits) -> u64 {
+    limits.cpu_ms.saturating_mul(FUEL_PER_CPU_MS)
+}
+
+/// The linear memory of one session, in bytes.
+pub(crate) fn memory_bytes(limits: &Limits) -> u64 {
+    limits.mem_mb.saturating_mul(1 << 20).min(MAX_MEMORY_BYTES)
+}
+
+/// The bytes of output of one execution.
+pub(crate) fn output_bytes(limits: &Limits) -> u64 {
+    limits.max_output_kb.saturating_mul(1 << 10)
+}
+
+/// Refuses growth past a session's memory. The guest sees the refusal as an allocation that
+/// failed, which JavaScript sees as an `InternalError: out of memory` that it can catch.
+pub(crate) struct MemoryLimiter {
+    max_bytes: usize,
+}
+
+impl MemoryLimiter {
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        Self { max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX) }
+    }
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= self.max_bytes)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE_ELEMENTS)
+    }
+}

@@ -1,0 +1,123 @@
+//! Live sessions: the ones that have a runtime in this process.
+//!
+//! ```text
+//!              startup done
+//!   starting ───────────────▶ ready ──close──▶ closed
+//!      │                        │
+//!      │ startup failed         │ timeout, trap, output limit, commit failed
+//!      └───────▶ crashed ◀──────┘
+//! ```
+//!
+//! A session is in the registry while it is starting or ready, and leaves it with its runtime.
+//! Invariant: a runtime is only touched by whoever holds its session's slot, and the slot is held
+//! until what was done in it is durable.
+
+use crate::error::HostError;
+use crate::runtime::Runtime;
+use crate::worktree::Worktree;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use vm_storage::{Session, SessionId, SessionStatus};
+
+/// When a client that met a full host may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What one session's executions work on, one at a time.
+pub(crate) struct Slot {
+    pub(crate) session: Session,
+    pub(crate) worktree: Arc<Worktree>,
+    /// `None` once the session crashed or was closed.
+    pub(crate) runtime: Option<Runtime>,
+}
+
+/// A session that is starting or ready.
+pub(crate) struct LiveSession {
+    pub(crate) id: SessionId,
+    pub(crate) slot: Arc<tokio::sync::Mutex<Slot>>,
+    ready: AtomicBool,
+    closing: watch::Sender<bool>,
+}
+
+impl LiveSession {
+    pub(crate) fn new(slot: Slot) -> Arc<Self> {
+        Arc::new(Self {
+            id: slot.session.id,
+            slot: Arc::new(tokio::sync::Mutex::new(slot)),
+            ready: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
+        })
+    }
+
+    /// Lets executions in.
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Takes the slot for an execution.
+    pub(crate) fn try_enter(&self) -> Result<tokio::sync::OwnedMutexGuard<Slot>, HostError> {
+        if !self.ready.load(Ordering::Acquire) {
+            return Err(HostError::SessionNotReady { id: self.id, status: SessionStatus::Starting });
+        }
+        self.slot.clone().try_lock_owned().map_err(|_| HostError::SessionBusy(self.id))
+    }
+
+    /// Tells whatever runs in the session to stop, and lets nothing new begin.
+    pub(crate) fn begin_closing(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Becomes true when the session is being closed.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+}
+
+/// The live sessions of a host, bounded in number.
+pub(crate) struct Registry {
+    /// Held to look up, insert or remove one entry, never across an await.
+    sessions: Mutex<HashMap<SessionId, Arc<LiveSession>>>,
+    max_sessions: u32,
+}
+
+impl Registry {
+    pub(crate) fn new(max_sessions: u32) -> Self {
+        Self { sessions: Mutex::new(HashMap::new()), max_sessions }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<LiveSession>>> {
+        // Every critical section is one call of the map's.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses when the host is full. A host that fills up between this and `insert` is refused
+    /// there; asking first saves the work of a session that has no place.
+    pub(crate) fn check_capacity(&self) -> Result<(), HostError> {
+        self.refuse_when_full(self.lock().len())
+    }
+
+    pub(crate) fn insert(&self, session: Arc<LiveSession>) -> Result<(), HostError> {
+        let mut sessions = self.lock();
+        self.refuse_when_full(sessions.len())?;
+        sessions.insert(session.id, session);
+        Ok(())
+    }
+
+    fn refuse_when_full(&self, live: usize) -> Result<(), HostError> {
+        if live >= self.max_sessions as usize {
+            let limit = self.max_sessions;
+            return Err(HostError::CapacityExceeded { limit, retry_after: RETRY_AFTER });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<Arc<LiveSession>> {
+        self.lock().get(&id).cloned()
+    }
+
+    pub(crate) fn remove(&self, id: SessionId) {
+        self.lock().remove(&id);
+    }
+}

@@ -1,0 +1,168 @@
+//! Numbers, bounds and keeps the events of one execution, while it runs.
+//!
+//! Invariant: events are numbered from 1 without gaps, and no event that a script caused is kept
+//! past the template's limits. Making them durable is `execution`'s part.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vm_storage::{ConsoleLevel, Event, EventPayload, ExecutionId, Limits, ValuePayload, now};
+
+/// Sees every event as it is recorded, before it is durable: for a caller in the same process that
+/// shows output as it happens. It is called on the thread that runs the script.
+pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Bytes of a value's preview that are kept.
+const MAX_PREVIEW_BYTES: usize = 1024;
+/// Bytes of a value's JSON from which it is left out.
+const MAX_JSON_BYTES: usize = 64 * 1024;
+/// Bytes of an exception's message, and of its stack, that are kept.
+const MAX_EXCEPTION_BYTES: usize = 64 * 1024;
+
+/// Which limit an execution passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OutputLimit {
+    /// `max_events`.
+    #[error("the execution passed its limit of {0} events")]
+    Events(u64),
+    /// `max_output_kb`.
+    #[error("the execution passed its limit of {0} KiB of output")]
+    Output(u64),
+}
+
+/// The events of one execution so far.
+pub(crate) struct Recorder {
+    execution: ExecutionId,
+    events: Vec<Event>,
+    output_bytes: u64,
+    max_events: u64,
+    max_output_kb: u64,
+    passed: Option<OutputLimit>,
+    observer: Option<Observer>,
+}
+
+/// A recorder that the store's imports and the execution that waits for them share. The lock is
+/// held for one push at a time, and only by the thread that runs the script or waits for it.
+#[derive(Clone)]
+pub(crate) struct SharedRecorder(Arc<Mutex<Recorder>>);
+
+impl SharedRecorder {
+    pub(crate) fn new(execution: ExecutionId, limits: &Limits, observer: Option<Observer>) -> Self {
+        Self(Arc::new(Mutex::new(Recorder {
+            execution,
+            events: Vec::new(),
+            output_bytes: 0,
+            max_events: limits.max_events,
+            max_output_kb: limits.max_output_kb,
+            passed: None,
+            observer,
+        })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Recorder> {
+        // A panic while an event was pushed leaves whole events; the list stays good.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recorder {
+    /// Records an event that the script caused.
+    pub(crate) fn push(&mut self, payload: EventPayload) -> Result<(), OutputLimit> {
+        if let Some(passed) = self.passed {
+            return Err(passed);
+        }
+        let bytes = self.output_bytes + payload.output_bytes();
+        let passed = if self.events.len() as u64 >= self.max_events {
+            Some(OutputLimit::Events(self.max_events))
+        } else if bytes > self.max_output_kb.saturating_mul(1 << 10) {
+            Some(OutputLimit::Output(self.max_output_kb))
+        } else {
+            None
+        };
+        if let Some(passed) = passed {
+            self.passed = Some(passed);
+            return Err(passed);
+        }
+        self.output_bytes = bytes;
+        self.append(payload);
+        Ok(())
+    }
+
+    /// Records what the host has to say, which no limit keeps out.
+    pub(crate) fn system(&mut self, message: String, level: ConsoleLevel) {
+        self.append(EventPayload::System { message, level });
+    }
+
+    fn append(&mut self, payload: EventPayload) {
+        let seq = self.events.len() as u64 + 1;
+        let event = Event { execution_id: self.execution, seq, ts: now(), payload };
+        if let Some(observer) = &self.observer {
+            observer(&event);
+        }
+        self.events.push(event);
+    }
+
+    /// The limit that was passed, if one was.
+    pub(crate) fn passed(&self) -> Option<OutputLimit> {
+        self.passed
+    }
+
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    pub(crate) fn output_bytes(&self) -> u64 {
+        self.output_bytes
+    }
+
+    /// The last exception recorded.
+    pub(crate) fn exception(&self) -> Option<(&str, Option<&str>)> {
+        self.events.iter().rev().find_map(|event| match &event.payload {
+            EventPayload::Exception { message, stack } => Some((message.as_str(), stack.as_deref())),
+            EventPayload::InputEcho { .. }
+            | EventPayload::Console { .. }
+            | EventPayload::Value(_)
+            | EventPayload::System { .. }
+            | EventPayload::Stdout { .. }
+            | EventPayload::Stderr { .. } => None,
+        })
+    }
+
+    /// The last value recorded.
+    pub(crate) fn value(&self) -> Option<&ValuePayload> {
+        self.events.iter().rev().find_map(|event| match &event.payload {
+            EventPayload::Value(value) => Some(value),
+            EventPayload::InputEcho { .. }
+            | EventPayload::Console { .. }
+            | EventPayload::Exception { .. }
+            | EventPayload::System { .. }
+            | EventPayload::Stdout { .. }
+            | EventPayload::Stderr { .. } => None,
+        })
+    }
+}
+
+/// A preview no longer than clients are promised.
+pub(crate) fn cut_preview(preview: String) -> String {
+    cut(preview, MAX_PREVIEW_BYTES)
+}
+
+/// An exception's text no longer than is kept.
+pub(crate) fn cut_exception(text: String) -> String {
+    cut(text, MAX_EXCEPTION_BYTES)
+}
+
+/// A value's JSON as the guest wrote it, when it is JSON and small enough to keep.
+pub(crate) fn parse_json(json: &str) -> Option<serde_json::Value> {
+    if json.is_empty() || json.len() > MAX_JSON_BYTES {
+        return None;
+    }
+    serde_json::from_str(json).ok()
+}
+
+fn cut(mut text: String, max_bytes: usize) -> String {
+    const ELLIPSIS: char = '…';
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes - ELLIPSIS.len_utf8()));
+        text.push(ELLIPSIS);
+    }
+    text
+}

@@ -1,0 +1,341 @@
+//! One live instance of the guest: its store, its memory, and the calls that the host makes.
+//!
+//! Invariant: after a call that did not return — a trap, a limit, a dropped future — the runtime
+//! is garbage and is dropped; `execution` sees to that. It knows nothing of storage.
+
+use crate::engine::Engine;
+use crate::error::HostError;
+use crate::imports::{CurrentRecorder, Files, OutputSink, Stop};
+use crate::limits::{FUEL_PER_SLICE, MemoryLimiter};
+use crate::recorder::{OutputLimit, SharedRecorder};
+use std::time::Duration;
+use vm_guest::abi::{IMAGE_MODULE, Outcome, begin_flags, exports};
+use wasmtime::{Instance, Memory, Module, Store, Trap, TypedFunc};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtxBuilder};
+
+/// Bytes of entropy that one call of WASI's may ask for.
+const MAX_RANDOM_BYTES: u64 = 64 * 1024;
+
+/// What a store holds beside its instances.
+pub(crate) struct State {
+    wasi: WasiP1Ctx,
+    limiter: MemoryLimiter,
+    recorder: CurrentRecorder,
+    grants: Grants,
+    memory: Option<Memory>,
+    /// The answer of the last host call, until the guest takes it.
+    answer: Vec<u8>,
+}
+
+/// What a session's template lets its scripts reach.
+#[derive(Clone, Default)]
+pub(crate) struct Grants {
+    /// Native modules that may be required.
+    pub(crate) modules: Vec<String>,
+    /// The worktree's files; none without the `fs` module.
+    pub(crate) files: Option<Files>,
+}
+
+impl State {
+    fn new(max_memory_bytes: u64, grants: Grants) -> Self {
+        let recorder = CurrentRecorder::default();
+        let (stdout, stderr) = OutputSink::pair(&recorder);
+        let wasi = WasiCtxBuilder::new()
+            .stdout(stdout)
+            .stderr(stderr)
+            .max_random_size(MAX_RANDOM_BYTES)
+            .build_p1();
+        Self {
+            wasi,
+            limiter: MemoryLimiter::new(max_memory_bytes),
+            recorder,
+            grants,
+            memory: None,
+            answer: Vec::new(),
+        }
+    }
+
+    /// A state under which the guest always initialises to the same memory.
+    pub(crate) fn for_base_image() -> Self {
+        let wasi = WasiCtxBuilder::new()
+            .secure_random(Deterministic::new(vec![0]))
+            .insecure_random(Deterministic::new(vec![0]))
+            .insecure_random_seed(0)
+            .wall_clock(StoppedClock)
+            .monotonic_clock(StoppedClock)
+            .build_p1();
+        Self { wasi, ..Self::new(u64::MAX, Grants::default()) }
+    }
+
+    pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
+        &mut self.wasi
+    }
+
+    pub(crate) fn recorder(&self) -> Option<SharedRecorder> {
+        self.recorder.get()
+    }
+
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.memory
+    }
+
+    pub(crate) fn set_memory(&mut self, memory: Memory) {
+        self.memory = Some(memory);
+    }
+
+    pub(crate) fn has_module(&self, name: &str) -> bool {
+        self.grants.modules.iter().any(|module| module == name)
+    }
+
+    pub(crate) fn files(&self) -> Option<&Files> {
+        self.grants.files.as_ref()
+    }
+
+    pub(crate) fn set_answer(&mut self, answer: Vec<u8>) {
+        self.answer = answer;
+    }
+
+    pub(crate) fn take_answer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.answer)
+    }
+}
+
+/// A clock that stands still.
+struct StoppedClock;
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for StoppedClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+/// Why a call of the guest did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Its fuel is spent.
+    Fuel,
+    /// It passed a limit of output.
+    Output(OutputLimit),
+    /// It trapped, or did what no sound guest does.
+    Trapped(String),
+    /// There is no memory for what the host wants to hand it. The instance is still good.
+    NoMemory,
+}
+
+impl Failure {
+    fn of(error: &wasmtime::Error) -> Self {
+        if let Some(Stop::Output(limit)) = error.downcast_ref() {
+            return Self::Output(*limit);
+        }
+        if let Some(limit) = error.downcast_ref::<OutputLimit>() {
+            return Self::Output(*limit);
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::OutOfFuel) => Self::Fuel,
+            Some(trap) => Self::Trapped(trap.to_string()),
+            None => Self::Trapped(error.root_cause().to_string()),
+        }
+    }
+}
+
+/// A script to evaluate or compile.
+#[derive(Clone, Copy)]
+pub(crate) struct Script<'a> {
+    /// What stacks call it; has no NUL.
+    pub(crate) name: &'a str,
+    /// Its source, bytes as they were read.
+    pub(crate) source: &'a [u8],
+    /// See [`vm_guest::abi::script_flags`].
+    pub(crate) flags: u32,
+}
+
+/// One instance of the guest.
+pub(crate) struct Runtime {
+    store: Store<State>,
+    memory: Memory,
+    instance: Instance,
+    alloc: TypedFunc<u32, u32>,
+    evaluate: TypedFunc<(u32, u32, u32, u32), u32>,
+}
+
+/// What a runtime is made with.
+pub(crate) struct RuntimeOptions {
+    pub(crate) max_memory_bytes: u64,
+    pub(crate) grants: Grants,
+    pub(crate) console: Console,
+}
+
+/// Whether scripts have a console.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Console {
+    Present,
+    Absent,
+}
+
+impl Runtime {
+    /// A fresh instance of the base image, with entropy of its own.
+    pub(crate) async fn new(engine: &Engine, options: RuntimeOptions) -> Result<Self, HostError> {
+        let make = async {
+            let state = State::new(options.max_memory_bytes, options.grants);
+            let mut store = Store::new(&engine.wasm, state);
+            store.limiter(|state| &mut state.limiter);
+            store.set_fuel(u64::MAX)?;
+            store.fuel_async_yield_interval(Some(FUEL_PER_SLICE))?;
+            let image = engine.base.instantiate_async(&mut store).await?;
+            let memory = image
+                .get_memory(&mut store, exports::MEMORY)
+                .ok_or_else(|| wasmtime::Error::msg("an image exports no memory"))?;
+            let mut linker = engine.linker.clone();
+            linker.define(&store, IMAGE_MODULE, exports::MEMORY, memory)?;
+            let instance = linker.instantiate_async(&mut store, &engine.code).await?;
+            store.data_mut().set_memory(memory);
+            let alloc = instance.get_typed_func(&mut store, exports::ALLOC)?;
+            let evaluate = instance.get_typed_func(&mut store, exports::EVALUATE)?;
+            let begin = instance.get_typed_func::<(u64, u32), ()>(&mut store, exports::BEGIN)?;
+            let flags = match options.console {
+                Console::Present => 0,
+                Console::Absent => begin_flags::NO_CONSOLE,
+            };
+            begin.call_async(&mut store, (entropy()?, flags)).await?;
+            Ok::<_, wasmtime::Error>(Self { store, memory, instance, alloc, evaluate })
+        };
+        make.await.map_err(HostError::engine)
+    }
+
+    /// Gives the next calls this much fuel, and their events to `recorder`.
+    pub(crate) fn begin(&mut self, fuel: u64, recorder: SharedRecorder) {
+        self.store.set_fuel(fuel).expect("checked by the engine's configuration: fuel is on");
+        self.store.data().recorder.set(Some(recorder));
+    }
+
+    /// Ends what [`Runtime::begin`] began; gives the fuel used of `fuel`.
+    pub(crate) fn end(&mut self, fuel: u64) -> u64 {
+        self.store.data().recorder.set(None);
+        let left = self.store.get_fuel().expect("checked by the engine's configuration: fuel is on");
+        fuel.saturating_sub(left)
+    }
+
+    /// Bytes of linear memory, which never shrinks.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory.data_size(&self.store) as u64
+    }
+
+    /// Evaluates a script, runs the jobs it leaves, and reports its outcome as an event.
+    pub(crate) async fn evaluate(&mut self, script: Script<'_>) -> Result<Outcome, Failure> {
+        let (address, name_len, source_len) = self.hand_over(script).await?;
+        let args = (address, name_len, source_len, script.flags);
+        let outcome = self.evaluate.call_async(&mut self.store, args).await;
+        outcome_of(outcome)
+    }
+
+    /// Compiles a script for a template's module; `None` after emitting the exception.
+    pub(crate) async fn compile(&mut self, script: Script<'_>) -> Result<Option<Vec<u8>>, Failure> {
+        let (address, name_len, source_len) = self.hand_over(script).await?;
+        let args = (address, name_len, source_len, script.flags);
+        let compile: TypedFunc<(u32, u32, u32, u32), u64> = self.export(exports::COMPILE)?;
+        let compiled = compile.call_async(&mut self.store, args).await;
+        let compiled = compiled.map_err(|error| Failure::of(&error))?;
+        if compiled == 0 {
+            return Ok(None);
+        }
+        let (address, len) = ((compiled >> 32) as usize, (compiled & 0xffff_ffff) as usize);
+        let range = address..address.saturating_add(len);
+        let bytes = self.memory.data(&self.store).get(range).map(<[u8]>::to_vec);
+        let bytes = bytes.ok_or_else(|| Failure::Trapped(Stop::OutOfBounds.to_string()))?;
+        let free: TypedFunc<(u32, u32), ()> = self.export(exports::FREE)?;
+        let args = ((compiled >> 32) as u32, len as u32);
+        free.call_async(&mut self.store, args).await.map_err(|error| Failure::of(&error))?;
+        Ok(Some(bytes))
+    }
+
+    /// Sets what the next file sees as its arguments and environment, two JSON texts.
+    pub(crate) async fn set_inputs(&mut self, args: &str, env: &str) -> Result<(), Failure> {
+        let address = self.write([args, env].concat().as_bytes()).await?;
+        let inputs: TypedFunc<(u32, u32, u32), ()> = self.export(exports::INPUTS)?;
+        let args = (address, len32(args.len())?, len32(env.len())?);
+        inputs.call_async(&mut self.store, args).await.map_err(|error| Failure::of(&error))
+    }
+
+    /// Links a template's module to the guest.
+    pub(crate) async fn link(&mut self, module: &Module) -> Result<Instance, HostError> {
+        let mut imports = Vec::new();
+        for import in module.imports() {
+            let export = self.instance.get_export(&mut self.store, import.name());
+            imports.push(export.ok_or_else(|| {
+                HostError::Engine(format!("the guest exports no {}", import.name()))
+            })?);
+        }
+        Instance::new_async(&mut self.store, module, &imports).await.map_err(HostError::engine)
+    }
+
+    /// Runs one script of a template's module.
+    pub(crate) async fn run_linked(
+        &mut self,
+        module: &Instance,
+        index: u32,
+    ) -> Result<Outcome, Failure> {
+        let startup = module
+            .get_typed_func::<u32, u32>(&mut self.store, crate::template_module::STARTUP)
+            .map_err(|error| Failure::of(&error))?;
+        outcome_of(startup.call_async(&mut self.store, index).await)
+    }
+
+    fn export<P, R>(&mut self, name: &str) -> Result<TypedFunc<P, R>, Failure>
+    where
+        P: wasmtime::WasmParams,
+        R: wasmtime::WasmResults,
+    {
+        self.instance
+            .get_typed_func(&mut self.store, name)
+            .map_err(|error| Failure::Trapped(error.to_string()))
+    }
+
+    /// Writes a script where the guest takes it: name, NUL, source, NUL.
+    async fn hand_over(&mut self, script: Script<'_>) -> Result<(u32, u32, u32), Failure> {
+        let bytes = [script.name.as_bytes(), &[0], script.source, &[0]].concat();
+        let address = self.write(&bytes).await?;
+        Ok((address, len32(script.name.len())?, len32(script.source.len())?))
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<u32, Failure> {
+        let len = len32(bytes.len())?;
+        let address = self.alloc.call_async(&mut self.store, len).await;
+        let address = address.map_err(|error| Failure::of(&error))?;
+        if address == 0 && len > 0 {
+            return Err(Failure::NoMemory);
+        }
+        self.memory
+            .write(&mut self.store, address as usize, bytes)
+            .map_err(|_| Failure::Trapped(Stop::OutOfBounds.to_string()))?;
+        Ok(address)
+    }
+}
+
+fn entropy() -> wasmtime::Result<u64> {
+    getrandom::u64().map_err(|error| wasmtime::Error::msg(format!("no entropy: {error}")))
+}
+
+fn outcome_of(outcome: wasmtime::Result<u32>) -> Result<Outcome, Failure> {
+    let number = outcome.map_err(|error| Failure::of(&error))?;
+    Outcome::try_from(number).map_err(|error| Failure::Trapped(error.to_string()))
+}
+
+/// A length that 32 bits hold; a longer text could not fit the memory anyway.
+fn len32(len: usize) -> Result<u32, Failure> {
+    u32::try_from(len).map_err(|_| Failure::NoMemory)
+}

@@ -1,0 +1,344 @@
+//! Making a session: its worktree is opened, its libraries and startup files are loaded, and it is
+//! durable before anyone may use it.
+//!
+//! Every file is read before any runs, so that the template's module is made of one state of the
+//! worktree; then they run in order, libraries first. Invariant: a session that cannot start is
+//! kept, crashed, with `last_error` saying why, and without a runtime.
+
+use crate::error::{FileError, HostError};
+use crate::execution::{Run, Spec, Work};
+use crate::host::Host;
+use crate::imports::{Access, Files};
+use crate::library::LibraryName;
+use crate::limits;
+use crate::live::{LiveSession, Slot};
+use crate::recorder::{Observer, SharedRecorder};
+use crate::runtime::{Console, Failure, Grants, Runtime, RuntimeOptions};
+use crate::template_module::{BrokenPart, Part};
+use crate::worktree::{Worktree, WorktreePath};
+use std::sync::Arc;
+use std::time::Duration;
+use vm_guest::abi::{Outcome, script_flags};
+use vm_storage::{
+    CapabilityKind, ExecutionId, ExecutionKind, Session, SessionId, SessionStatus, StartupFile,
+    Template, TemplateId, TemplateSnapshot, now,
+};
+
+/// The one way that startup files are evaluated so far.
+const MODE_EVAL: &str = "eval";
+/// Name of the native module of files.
+const FS: &str = "fs";
+
+/// What a session is made of.
+#[derive(Clone, Debug)]
+pub struct SessionRequest {
+    /// The template.
+    pub template_id: TemplateId,
+    /// The client's name for the workspace.
+    pub workspace_id: String,
+    /// The commit the worktree was made from.
+    pub base_commit_oid: String,
+    /// Absolute path of the worktree, a directory.
+    pub worktree_path: String,
+}
+
+/// A session being made.
+pub(crate) struct Startup<'a> {
+    host: &'a Host,
+    observer: Option<Observer>,
+}
+
+/// The scripts of a template, read.
+struct Scripts {
+    /// Libraries, then startup files.
+    parts: Vec<Part>,
+    libraries: usize,
+}
+
+impl<'a> Startup<'a> {
+    pub(crate) fn new(host: &'a Host, observer: Option<Observer>) -> Self {
+        Self { host, observer }
+    }
+
+    /// Makes the session and waits until it is ready.
+    pub(crate) async fn create(
+        self,
+        template: Template,
+        request: SessionRequest,
+    ) -> Result<Session, HostError> {
+        self.host.sessions().check_capacity()?;
+        let path = request.worktree_path.clone();
+        let worktree = blocking(move || Worktree::open(path.as_ref())).await??;
+        let session = Session {
+            id: SessionId::new(),
+            template_id: template.id,
+            workspace_id: request.workspace_id,
+            base_commit_oid: request.base_commit_oid,
+            worktree_path: request.worktree_path,
+            status: SessionStatus::Starting,
+            created_at: now(),
+            closed_at: None,
+            last_error: None,
+            template: TemplateSnapshot::from(&template),
+        };
+        let slot = Slot { session, worktree: Arc::new(worktree), runtime: None };
+        let live = LiveSession::new(slot);
+        self.host.sessions().insert(Arc::clone(&live))?;
+        let mut slot = live.slot.lock().await;
+        let started = self.start(&mut slot, &live).await;
+        let started = match started {
+            Ok(()) => Ok(()),
+            Err(error) => self.keep_crashed(&mut slot, error).await,
+        };
+        match started {
+            Ok(()) => {
+                live.set_ready();
+                Ok(slot.session.clone())
+            }
+            Err(error) => {
+                self.host.sessions().remove(live.id);
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(&self, slot: &mut Slot, live: &LiveSession) -> Result<(), HostError> {
+        let snapshot = &slot.session.template;
+        let files = ordered(&snapshot.startup_files);
+        if let Some(file) = files.iter().find(|file| file.mode != MODE_EVAL) {
+            let (session, mode) = (live.id, file.mode.clone());
+            return Err(HostError::StartupMode { session, mode });
+        }
+        let worktree = Arc::clone(&slot.worktree);
+        let scripts = self.read(snapshot, worktree, &files, live.id).await?;
+        slot.runtime = Some(Runtime::new(self.host.engine(), runtime_options(slot)).await?);
+        if scripts.parts.is_empty() {
+            slot.session.status = SessionStatus::Ready;
+            return Ok(self.host.storage().put_session(slot.session.clone()).await?);
+        }
+        let limits = slot.session.template.settings.limits;
+        let strict = slot.session.template.settings.runtime.strict;
+        let flags = if strict { script_flags::STRICT } else { 0 };
+        let libraries = scripts.libraries;
+        let template = self.host.modules();
+        let template = template.get(self.host.engine(), scripts.parts, flags, &limits).await?;
+        let runtime = slot.runtime.as_mut().expect("made above");
+        let module = runtime.link(&template.module).await?;
+        for part in 0..libraries {
+            let broken = template.broken.as_ref().filter(|broken| broken.index == part);
+            self.load_library(slot, live.id, &module, part, broken).await?;
+        }
+        if files.is_empty() {
+            slot.session.status = SessionStatus::Ready;
+            return Ok(self.host.storage().put_session(slot.session.clone()).await?);
+        }
+        let last = files.len() - 1;
+        for (index, file) in files.iter().enumerate() {
+            let part = libraries + index;
+            let broken = template.broken.as_ref().filter(|broken| broken.index == part);
+            let work = match broken {
+                Some(broken) => Work::Broken(broken),
+                None => Work::Linked { module: &module, part: part_number(part) },
+            };
+            let then = if index == last { SessionStatus::Ready } else { SessionStatus::Starting };
+            self.run_startup_file(slot, live, file, work, then).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the libraries and startup files, in the order they load.
+    async fn read(
+        &self,
+        snapshot: &TemplateSnapshot,
+        worktree: Arc<Worktree>,
+        files: &[StartupFile],
+        session: SessionId,
+    ) -> Result<Scripts, HostError> {
+        if snapshot.libraries.is_empty() && files.is_empty() {
+            return Ok(Scripts { parts: Vec::new(), libraries: 0 });
+        }
+        let max_bytes = limits::memory_bytes(&snapshot.settings.limits);
+        let folder = self.host.libraries();
+        let names = snapshot.libraries.clone();
+        let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+        blocking(move || {
+            let mut parts = Vec::with_capacity(names.len() + paths.len());
+            for name in &names {
+                let source = LibraryName::parse(name)
+                    .and_then(|library| folder.read(&library, max_bytes))
+                    .map_err(|source| HostError::Library { session, source })?;
+                parts.push(Part { name: format!("{name}.js"), source });
+            }
+            for path in &paths {
+                let source = read_file(&worktree, path, max_bytes).map_err(|source| {
+                    HostError::StartupFile { session, source: Box::new(source) }
+                })?;
+                parts.push(Part { name: path.clone(), source });
+            }
+            Ok(Scripts { parts, libraries: names.len() })
+        })
+        .await?
+    }
+
+    /// Runs a library. It is no execution: what it prints is not kept, and what it throws ends the
+    /// session.
+    async fn load_library(
+        &self,
+        slot: &mut Slot,
+        session: SessionId,
+        module: &wasmtime::Instance,
+        part: usize,
+        broken: Option<&BrokenPart>,
+    ) -> Result<(), HostError> {
+        let limits = slot.session.template.settings.limits;
+        let recorder = SharedRecorder::new(ExecutionId::new(), &limits, None);
+        let runtime = slot.runtime.as_mut().expect("a starting session has a runtime");
+        let outcome = match broken {
+            Some(BrokenPart { failure: Some(failure), .. }) => Err(failure.clone()),
+            Some(BrokenPart { events, failure: None, .. }) => {
+                for payload in events {
+                    recorder.lock().push(payload.clone()).map_err(|limit| {
+                        HostError::Engine(format!("a compiler's exception is too long: {limit}"))
+                    })?;
+                }
+                Ok(Outcome::Threw)
+            }
+            None => {
+                let fuel = limits::fuel(&limits);
+                runtime.begin(fuel, recorder.clone());
+                let load = runtime.run_linked(module, part_number(part));
+                let deadline = Duration::from_millis(limits.wall_ms);
+                let outcome = tokio::time::timeout(deadline, load).await;
+                runtime.end(fuel);
+                outcome.unwrap_or(Err(Failure::Trapped("it used up its wall_ms".to_owned())))
+            }
+        };
+        let why = match outcome {
+            Ok(Outcome::Value) => return Ok(()),
+            Ok(Outcome::Threw) => {
+                let recorder = recorder.lock();
+                recorder.exception().map_or("it threw", |(message, _)| message).to_owned()
+            }
+            Err(Failure::Fuel) => "it used up its cpu_ms".to_owned(),
+            Err(Failure::Output(limit)) => limit.to_string(),
+            Err(Failure::NoMemory) => "out of memory".to_owned(),
+            Err(Failure::Trapped(why)) => why,
+        };
+        let name = slot.session.template.libraries.get(part).cloned().unwrap_or_default();
+        let message = format!("failed to load libraries: {name}: {why}");
+        Err(HostError::StartupFailed { session, execution: None, message })
+    }
+
+    async fn run_startup_file(
+        &self,
+        slot: &mut Slot,
+        live: &LiveSession,
+        file: &StartupFile,
+        work: Work<'_>,
+        then: SessionStatus,
+    ) -> Result<(), HostError> {
+        let spec = Spec {
+            kind: ExecutionKind::Startup,
+            input: None,
+            path: Some(file.path.clone()),
+            args: serde_json::Map::new(),
+            env: std::collections::BTreeMap::new(),
+        };
+        let run = Run {
+            storage: self.host.storage(),
+            slot,
+            closing: live.closing(),
+            observer: self.observer.clone(),
+            then: Some(then),
+        };
+        let finished = run.run(spec, work).await?;
+        let Some(error) = finished.execution.error else { return Ok(()) };
+        Err(HostError::StartupFailed {
+            session: live.id,
+            execution: Some(finished.execution.id),
+            message: format!("{}: {}", file.path, error.message),
+        })
+    }
+
+    /// Makes the failed session durable, unless its last execution's commit did, and gives the
+    /// error back. Failures of the host's own leave no session.
+    async fn keep_crashed(&self, slot: &mut Slot, error: HostError) -> Result<(), HostError> {
+        slot.runtime = None;
+        let last_error = match &error {
+            HostError::StartupFailed { message, .. } => message.clone(),
+            HostError::StartupFile { source, .. } => source.to_string(),
+            HostError::StartupMode { .. } | HostError::Library { .. } => error.to_string(),
+            HostError::TemplateNotFound(_)
+            | HostError::SessionNotFound(_)
+            | HostError::SessionNotReady { .. }
+            | HostError::SessionBusy(_)
+            | HostError::Worktree(_)
+            | HostError::InvalidPath { .. }
+            | HostError::File { .. }
+            | HostError::CapacityExceeded { .. }
+            | HostError::Storage(_)
+            | HostError::Engine(_) => return Err(error),
+        };
+        slot.session.status = SessionStatus::Crashed;
+        slot.session.last_error = Some(last_error);
+        self.host.storage().put_session(slot.session.clone()).await?;
+        Err(error)
+    }
+}
+
+/// Startup files by their order, those of the same order as they were added.
+fn ordered(files: &[StartupFile]) -> Vec<StartupFile> {
+    let mut files = files.to_vec();
+    files.sort_by_key(|file| file.order_index);
+    files
+}
+
+fn part_number(part: usize) -> u32 {
+    u32::try_from(part).expect("checked by storage: a template has far fewer parts")
+}
+
+/// Reads a script of the worktree.
+pub(crate) fn read_file(
+    worktree: &Worktree,
+    path: &str,
+    max_bytes: u64,
+) -> Result<Vec<u8>, HostError> {
+    let given = || path.to_owned();
+    let relative =
+        WorktreePath::strict(path).map_err(|source| HostError::InvalidPath { path: given(), source })?;
+    worktree
+        .read(&relative, max_bytes)
+        .map_err(|source: FileError| HostError::File { path: given(), source })
+}
+
+fn runtime_options(slot: &Slot) -> RuntimeOptions {
+    let template = &slot.session.template;
+    let max_memory_bytes = limits::memory_bytes(&template.settings.limits);
+    let files = template.modules.iter().any(|module| module == FS).then(|| {
+        Files::new(Arc::clone(&slot.worktree), file_access(template), max_memory_bytes)
+    });
+    RuntimeOptions {
+        max_memory_bytes,
+        grants: Grants { modules: template.modules.clone(), files },
+        console: if template.settings.runtime.console { Console::Present } else { Console::Absent },
+    }
+}
+
+/// Writing is granted by an enabled capability named `fs` whose config says `{"write": true}`.
+fn file_access(template: &TemplateSnapshot) -> Access {
+    let grants_writing = template.capabilities.iter().any(|capability| {
+        let kind = matches!(capability.kind, CapabilityKind::Module | CapabilityKind::Fs);
+        let write = capability.config.get("write").and_then(serde_json::Value::as_bool);
+        kind && capability.name == FS && capability.enabled && write == Some(true)
+    });
+    if grants_writing { Access::ReadWrite } else { Access::Read }
+}
+
+/// Runs what may block on the file system off the async workers.
+pub(crate) async fn blocking<R: Send + 'static>(
+    task: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, HostError> {
+    tokio::task::spawn_blocking(task)
+        .await
+        .map_err(|error| HostError::Engine(format!("a blocking task failed: {error}")))
+}

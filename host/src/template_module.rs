@@ -1,0 +1,232 @@
+//! Template modules, replayed form: the libraries and startup files of a template, compiled to
+//! bytecode by the guest and kept in a WebAssembly module that runs them in each new session.
+//!
+//! ```text
+//! (import "guest" "memory") (import "guest" "vm_alloc") (import "guest" "vm_run") (import "guest" "vm_drain")
+//! (data passive: bytecode of part 0) (data passive: part 1) …
+//! (func (export "startup") (param $part i32) (result i32)  ;; an outcome
+//!    copy the part's data into memory that vm_alloc gives; vm_run it; vm_drain)
+//! ```
+//!
+//! Invariant: a module is a function of the hash it is kept under — guest, flags, names and
+//! contents of the parts — so that a second session of a template compiles nothing, and changed
+//! content means another module.
+
+use crate::engine::Engine;
+use crate::error::HostError;
+use crate::recorder::SharedRecorder;
+use crate::runtime::{Console, Failure, Grants, Runtime, RuntimeOptions, Script};
+use crate::{limits, runtime};
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use vm_guest::abi::{GUEST_MODULE, exports, script_flags};
+use vm_storage::{EventPayload, ExecutionId, Limits};
+use wasm_encoder::{
+    BlockType, CodeSection, DataCountSection, DataSection, EntityType, ExportKind, ExportSection,
+    Function, FunctionSection, ImportSection, MemoryType, TypeSection, ValType,
+};
+use wasmtime::Module;
+
+/// Name of a template module's export: `(part) -> outcome`.
+pub(crate) const STARTUP: &str = "startup";
+
+/// Bytes of compiled modules that are kept.
+const MAX_CACHED_BYTES: u64 = 256 << 20;
+
+/// One script that a template loads into its sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// What stacks call it.
+    pub(crate) name: String,
+    /// Its source, as it was read.
+    pub(crate) source: Vec<u8>,
+}
+
+/// A template's scripts as a module.
+pub(crate) struct TemplateModule {
+    /// Runs the parts that compiled.
+    pub(crate) module: Module,
+    /// The first part that did not compile, and what follows from it.
+    pub(crate) broken: Option<BrokenPart>,
+    bytes: u32,
+}
+
+/// A part that does not compile.
+#[derive(Clone, Debug)]
+pub(crate) struct BrokenPart {
+    pub(crate) index: usize,
+    /// The exception that the compiler emitted.
+    pub(crate) events: Vec<EventPayload>,
+    /// What stopped the compiler, when it was not the script's syntax.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// The template modules in use, by the hash of what they were made of.
+pub(crate) struct TemplateModules {
+    cache: Cache<[u8; 32], Arc<TemplateModule>>,
+}
+
+impl TemplateModules {
+    pub(crate) fn new() -> Self {
+        let weigher = |_: &[u8; 32], module: &Arc<TemplateModule>| module.bytes;
+        Self { cache: Cache::builder().max_capacity(MAX_CACHED_BYTES).weigher(weigher).build() }
+    }
+
+    /// The module of `parts`, made if it is not there. Sessions that ask for the same at one time
+    /// wait for one to make it.
+    pub(crate) async fn get(
+        &self,
+        engine: &Engine,
+        parts: Vec<Part>,
+        flags: u32,
+        limits: &Limits,
+    ) -> Result<Arc<TemplateModule>, HostError> {
+        let key = key(&parts, flags);
+        let made = self.cache.try_get_with(key, make(engine, parts, flags, limits)).await;
+        let module = made.map_err(|error: Arc<HostError>| HostError::Engine(error.to_string()))?;
+        if module.broken.as_ref().is_some_and(|broken| broken.failure.is_some()) {
+            // It passed a limit of this template's; another's may be higher.
+            self.cache.invalidate(&key).await;
+        }
+        Ok(module)
+    }
+}
+
+/// The hash of everything that a module is made of.
+fn key(parts: &[Part], flags: u32) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"template module, replayed, 1\0");
+    hash.update(vm_guest::sha256());
+    hash.update(flags.to_le_bytes());
+    for part in parts {
+        hash.update((part.name.len() as u64).to_le_bytes());
+        hash.update(&part.name);
+        hash.update((part.source.len() as u64).to_le_bytes());
+        hash.update(&part.source);
+    }
+    hash.finalize().into()
+}
+
+async fn make(
+    engine: &Engine,
+    parts: Vec<Part>,
+    flags: u32,
+    limits: &Limits,
+) -> Result<Arc<TemplateModule>, HostError> {
+    let (compiled, broken) = compile(engine, &parts, flags, limits).await?;
+    let wasm = encode(&compiled);
+    let engine = engine.wasm.clone();
+    let compile = tokio::task::spawn_blocking(move || {
+        let module = Module::new(&engine, &wasm).map_err(HostError::engine)?;
+        let bytes = u32::try_from(wasm.len()).unwrap_or(u32::MAX);
+        Ok(Arc::new(TemplateModule { module, broken, bytes }))
+    });
+    compile.await.map_err(|error| HostError::Engine(error.to_string()))?
+}
+
+/// Compiles the parts in a guest of their own, up to the first that does not compile.
+async fn compile(
+    engine: &Engine,
+    parts: &[Part],
+    flags: u32,
+    limits: &Limits,
+) -> Result<(Vec<Vec<u8>>, Option<BrokenPart>), HostError> {
+    let options = RuntimeOptions {
+        max_memory_bytes: limits::memory_bytes(limits),
+        grants: Grants::default(),
+        console: Console::Present,
+    };
+    let mut runtime = runtime::Runtime::new(engine, options).await?;
+    let mut compiled = Vec::with_capacity(parts.len());
+    for (index, part) in parts.iter().enumerate() {
+        match compile_part(&mut runtime, part, flags, limits).await {
+            Ok(bytecode) => compiled.push(bytecode),
+            Err((events, failure)) => {
+                return Ok((compiled, Some(BrokenPart { index, events, failure })));
+            }
+        }
+    }
+    Ok((compiled, None))
+}
+
+async fn compile_part(
+    runtime: &mut Runtime,
+    part: &Part,
+    flags: u32,
+    limits: &Limits,
+) -> Result<Vec<u8>, (Vec<EventPayload>, Option<Failure>)> {
+    let recorder = SharedRecorder::new(ExecutionId::new(), limits, None);
+    let fuel = limits::fuel(limits);
+    runtime.begin(fuel, recorder.clone());
+    let script = Script { name: &part.name, source: &part.source, flags };
+    let compiled = runtime.compile(script).await;
+    runtime.end(fuel);
+    let events = || recorder.lock().events().iter().map(|event| event.payload.clone()).collect();
+    match compiled {
+        Ok(Some(bytecode)) => Ok(bytecode),
+        Ok(None) => Err((events(), None)),
+        Err(failure) => Err((events(), Some(failure))),
+    }
+}
+
+/// Function indices of a template module: its imports come first.
+mod index {
+    pub(super) const ALLOC: u32 = 0;
+    pub(super) const RUN: u32 = 1;
+    pub(super) const DRAIN: u32 = 2;
+    pub(super) const STARTUP: u32 = 3;
+}
+
+fn encode(compiled: &[Vec<u8>]) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], [ValType::I32]);
+    types.ty().function([ValType::I32, ValType::I32], []);
+    let mut imports = ImportSection::new();
+    let memory =
+        MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    imports.import(GUEST_MODULE, exports::MEMORY, EntityType::Memory(memory));
+    imports.import(GUEST_MODULE, exports::ALLOC, EntityType::Function(0));
+    imports.import(GUEST_MODULE, exports::RUN, EntityType::Function(1));
+    imports.import(GUEST_MODULE, exports::DRAIN, EntityType::Function(0));
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut exported = ExportSection::new();
+    exported.export(STARTUP, ExportKind::Func, index::STARTUP);
+    let mut code = CodeSection::new();
+    code.function(&startup(compiled));
+    let mut data = DataSection::new();
+    for bytecode in compiled {
+        data.passive(bytecode.iter().copied());
+    }
+    let mut module = wasm_encoder::Module::new();
+    module
+        .section(&types)
+        .section(&imports)
+        .section(&functions)
+        .section(&exported)
+        .section(&DataCountSection { count: data.len() })
+        .section(&code)
+        .section(&data);
+    module.finish()
+}
+
+/// `startup(part)`: traps on a part that is not there, or when memory is short.
+fn startup(compiled: &[Vec<u8>]) -> Function {
+    const PART: u32 = 0;
+    const ADDRESS: u32 = 1;
+    let mut function = Function::new([(1, ValType::I32)]);
+    let mut code = function.instructions();
+    for (segment, bytecode) in (0_u32..).zip(compiled) {
+        let len = u32::try_from(bytecode.len()).expect("checked by the guest: 32-bit lengths");
+        let len = len.cast_signed();
+        code.local_get(PART).i32_const(segment.cast_signed()).i32_eq().if_(BlockType::Empty);
+        code.i32_const(len).call(index::ALLOC).local_tee(ADDRESS).i32_eqz();
+        code.if_(BlockType::Empty).unreachable().end();
+        code.local_get(ADDRESS).i32_const(0).i32_const(len).memory_init(0, segment);
+        code.local_get(ADDRESS).i32_const(len).call(index::RUN);
+        code.i32_const(script_flags::QUIET.cast_signed()).call(index::DRAIN).return_().end();
+    }
+    code.unreachable().end();
+    function
+}

@@ -1,0 +1,91 @@
+//! The one folder of a session that its scripts and its clients may name files in.
+//!
+//! Owns the handle of that folder and everything that is done with the files beneath it. Calls
+//! block: run them where that is allowed.
+//!
+//! Invariant: a name is resolved beneath the handle and nowhere else, and what was opened is judged
+//! by its own handle, never by its name. Nothing is checked before it is opened, so there is no
+//! moment at which a hostile file can be swapped for what was checked.
+//!
+//! Leaves to others: who may read or write, how paths are reported, and hard links: a file that is
+//! linked into the folder is a file of the folder.
+
+mod content;
+mod entries;
+mod error;
+mod path;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use entries::{FileKind, FileStat, Parents};
+pub use error::{FileError, WorktreeError};
+pub use path::PathError;
+pub(crate) use path::WorktreePath;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, MetadataExt};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An open folder, and the files beneath it.
+#[derive(Debug)]
+pub(crate) struct Worktree {
+    dir: Dir,
+    /// The root as it was given, and what it was when it was opened. Only ever compared with and
+    /// shown: nothing is opened by them again.
+    given: PathBuf,
+    canonical: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Worktree {
+    /// Opens the directory at the absolute `path`, through symbolic links if there are any.
+    pub(crate) fn open(path: &Path) -> Result<Self, WorktreeError> {
+        if !path.is_absolute() {
+            return Err(WorktreeError::NotAbsolute {
+                path: path.to_owned(),
+            });
+        }
+        let refused = |source: io::Error| WorktreeError::from_io(path, source);
+        let canonical = path.canonicalize().map_err(refused)?;
+        // `O_DIRECTORY` is among the flags: whatever else lies there is refused, not opened.
+        let dir = Dir::open_ambient_dir(&canonical, ambient_authority()).map_err(refused)?;
+        let metadata = dir.dir_metadata().map_err(refused)?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(Self {
+            dir,
+            given: path.to_owned(),
+            canonical,
+            identity,
+        })
+    }
+
+    /// The root without symbolic links, as it was when it was opened.
+    pub(crate) fn root(&self) -> &Path {
+        &self.canonical
+    }
+
+    /// The device and the inode of the root, for telling later whether a path still leads here.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// A path as scripts give it: relative to the root, or absolute and beneath the root's name.
+    ///
+    /// A `..` stays in the path, since what it means depends on the links before it. Resolving it
+    /// beneath the handle refuses the ones that leave.
+    pub(crate) fn lenient(&self, path: &str) -> Result<WorktreePath, PathError> {
+        if !path.starts_with('/') {
+            return WorktreePath::relative(path);
+        }
+        let inside = [&self.given, &self.canonical]
+            .into_iter()
+            .find_map(|root| Path::new(path).strip_prefix(root).ok())
+            .ok_or(PathError::Outside)?;
+        let inside = inside
+            .to_str()
+            .expect("the end of a str at a path separator is a str");
+        // The root itself is "." rather than an empty path.
+        WorktreePath::relative(if inside.is_empty() { "." } else { inside })
+    }
+}

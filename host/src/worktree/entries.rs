@@ -1,0 +1,106 @@
+//! What is in a worktree: the names, kinds and sizes of its files, its folders, and taking away.
+//!
+//! Invariant: looking opens nothing but directories, so that it waits for no FIFO and wakes no
+//! device. Links are followed while they stay inside, except the one that is taken away itself.
+//!
+//! Leaves to others: renaming, modes and owners, and removing directories, which nothing needs.
+
+use super::{FileError, Worktree, WorktreePath};
+use cap_std::fs::{Metadata, MetadataExt};
+
+/// What something in a worktree is, once links are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A FIFO, a socket or a device.
+    Other,
+}
+
+/// What is known of a file without opening it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FileStat {
+    pub(crate) kind: FileKind,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Milliseconds since 1970, with a fraction.
+    pub(crate) modified_ms: f64,
+}
+
+/// What to do about the directories above one that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parents {
+    /// Make the ones that are missing, and take a directory that exists for made.
+    Create,
+    /// They must be there, and the directory must not.
+    Require,
+}
+
+impl Worktree {
+    /// Whether `path` leads to something inside the worktree. Any failure is a no.
+    pub(crate) fn exists(&self, path: &WorktreePath) -> bool {
+        self.dir.metadata(path).is_ok()
+    }
+
+    /// The kind, size and time of what `path` leads to.
+    pub(crate) fn stat(&self, path: &WorktreePath) -> Result<FileStat, FileError> {
+        Ok(FileStat::new(&self.dir.metadata(path)?))
+    }
+
+    /// The names in the directory at `path`, sorted, if there are no more than `max_entries`. What is
+    /// not UTF-8 in a name is replaced by U+FFFD, so such a name cannot be opened.
+    pub(crate) fn read_dir(
+        &self,
+        path: &WorktreePath,
+        max_entries: usize,
+    ) -> Result<Vec<String>, FileError> {
+        let mut names = Vec::new();
+        for entry in self.dir.read_dir(path)? {
+            if names.len() == max_entries {
+                return Err(FileError::TooManyEntries { limit: max_entries });
+            }
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Makes a directory at `path`, and those above it as `parents` says. There are at most as many
+    /// as the longest path has components.
+    pub(crate) fn make_dir(&self, path: &WorktreePath, parents: Parents) -> Result<(), FileError> {
+        match parents {
+            Parents::Create => self.dir.create_dir_all(path)?,
+            Parents::Require => self.dir.create_dir(path)?,
+        }
+        Ok(())
+    }
+
+    /// Takes the file or the symbolic link at `path` out of its directory. Directories stay.
+    pub(crate) fn unlink(&self, path: &WorktreePath) -> Result<(), FileError> {
+        Ok(self.dir.remove_file(path)?)
+    }
+}
+
+impl FileStat {
+    fn new(metadata: &Metadata) -> Self {
+        let kind = if metadata.is_file() {
+            FileKind::File
+        } else if metadata.is_dir() {
+            FileKind::Directory
+        } else {
+            FileKind::Other
+        };
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a double counts seconds to 2^53 exactly"
+        )]
+        let modified_ms = metadata.mtime() as f64 * 1e3 + metadata.mtime_nsec() as f64 / 1e6;
+        Self {
+            kind,
+            size: metadata.size(),
+            modified_ms,
+        }
+    }
+}

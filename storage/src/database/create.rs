@@ -1,0 +1,120 @@
+//! Making a new database file so that no crash leaves a half-made one under its name.
+//!
+//! It is built under a name of its own beside the real one, closed, and then linked to the real
+//! name, which fails if that is taken meanwhile. A crash leaves at most a file that the next
+//! creation sweeps away.
+//!
+//! Invariant: the file's own name only ever stands for a complete database.
+
+use super::fault;
+use crate::error::StorageError;
+use crate::tables::{FORMAT_KEY, FORMAT_VERSION, META, Tables};
+use redb::Database;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use uuid::Uuid;
+
+/// Creates the database unless there is a file of its name, whatever is in it.
+pub(crate) fn if_absent(path: &Path) -> Result<(), StorageError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fault::of_io(path, error)),
+    }
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(StorageError::MissingFolder {
+            path: path.to_owned(),
+        });
+    }
+    let Some(name) = path.file_name() else {
+        return Err(fault::of_io(path, io::ErrorKind::InvalidInput.into()));
+    };
+    let draft = folder.join(draft_name(name));
+    let outcome = build(&draft, path).and_then(|()| {
+        publish(&draft, path)
+            .and_then(|()| sync(folder))
+            .map_err(|error| fault::of_io(path, error))
+    });
+    // Whatever the outcome, drafts have served, this one and those of crashes. One that cannot be
+    // removed is no reason to fail: the next creation tries again.
+    drop(sweep(folder, name));
+    outcome
+}
+
+/// Writes the format and all tables into an empty database.
+pub(crate) fn lay_out(database: &Database) -> Result<(), redb::Error> {
+    let mut txn = database.begin_write()?;
+    txn.set_two_phase_commit(true);
+    txn.open_table(META)?.insert(FORMAT_KEY, FORMAT_VERSION)?;
+    drop(Tables::open(&txn)?);
+    txn.commit()?;
+    Ok(())
+}
+
+fn build(draft: &Path, path: &Path) -> Result<(), StorageError> {
+    let database = Database::create(draft).map_err(|error| fault::of_opening(path, error))?;
+    lay_out(&database).map_err(|error| fault::of_creating(path, error))?;
+    database
+        .close()
+        .map_err(|error| fault::of_opening(path, error))
+}
+
+/// Gives the draft its name. Another process may have been faster, and have taken the name or
+/// swept this draft away: then its file is the one that opening finds.
+fn publish(draft: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(draft, path) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
+            ) =>
+        {
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Removes all drafts of this database.
+fn sweep(folder: &Path, name: &OsStr) -> io::Result<()> {
+    let (prefix, suffix) = draft_affixes(name);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let found = entry.file_name();
+        let found = found.as_encoded_bytes();
+        if found.starts_with(prefix.as_encoded_bytes()) && found.ends_with(suffix.as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    sync(folder)
+}
+
+fn draft_name(name: &OsStr) -> OsString {
+    let (mut draft, suffix) = draft_affixes(name);
+    draft.push(Uuid::now_v7().simple().to_string());
+    draft.push(suffix);
+    draft
+}
+
+/// What a draft's name begins and ends with: `.vm.redb.` and `.draft`.
+fn draft_affixes(name: &OsStr) -> (OsString, &'static str) {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    (prefix, ".draft")
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,159 @@
+//! Everything that the store can refuse, and why.
+//!
+//! Invariant: each variant's text is one sentence that names the file or the id it is about.
+//! Which status a client sees is for `api` to say.
+
+use crate::id::{ExecutionId, SessionId, TemplateId};
+use std::io;
+use std::path::PathBuf;
+
+/// Everything that the store can refuse.
+///
+/// The first group comes from [`Storage::open`](crate::Storage::open), the second from requests
+/// that cannot be met as they stand, the third from the state of the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The file is not a database of ours, or not as it was last written.
+    #[error("the database {} is damaged: {detail}", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file was written by a later version of this program.
+    #[error("the database {} has format {found}, newer than the {supported} that this version reads", path.display())]
+    NewerFormat {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The format of this version.
+        supported: u64,
+    },
+    /// The file was written by an earlier version of this program.
+    #[error("the database {} has format {found}, older than the {supported} that this version reads", path.display())]
+    OlderFormat {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The format of this version.
+        supported: u64,
+    },
+    /// Another process, or another [`Storage`](crate::Storage) of this one, has the file open.
+    #[error("the database {} is open elsewhere", path.display())]
+    OpenElsewhere {
+        /// The database.
+        path: PathBuf,
+    },
+    /// There is no folder for the file to be in.
+    #[error("the folder of the database {} does not exist", path.display())]
+    MissingFolder {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The operating system does not let the file be read and written.
+    #[error("the database {} cannot be opened for reading and writing: {source}", path.display())]
+    NotWritable {
+        /// The database.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// There is no such template.
+    #[error("there is no template {0}")]
+    UnknownTemplate(TemplateId),
+    /// A template of this id is there already.
+    #[error("template {0} exists already")]
+    DuplicateTemplate(TemplateId),
+    /// There is no room for another template.
+    #[error("there are {limit} templates, as many as there may be")]
+    TooManyTemplates {
+        /// The bound, [`MAX_TEMPLATES`](crate::MAX_TEMPLATES).
+        limit: u64,
+    },
+    /// An update tried to give a template another id.
+    #[error("template {0} cannot change its id")]
+    TemplateRenamed(TemplateId),
+    /// An execution was committed for a session that is not there.
+    #[error("there is no session {0}")]
+    UnknownSession(SessionId),
+    /// An execution was committed with a session, or for a session, that is not its own.
+    #[error("execution {execution} belongs to session {expected}, not {found}")]
+    ForeignSession {
+        /// The execution.
+        execution: ExecutionId,
+        /// Its session.
+        expected: SessionId,
+        /// The session that came with it.
+        found: SessionId,
+    },
+    /// An execution was committed with an event of another.
+    #[error("an event of execution {found} came with execution {execution}")]
+    ForeignEvent {
+        /// The execution.
+        execution: ExecutionId,
+        /// Whose event it is.
+        found: ExecutionId,
+    },
+    /// An execution's events do not continue those it has.
+    #[error("execution {execution} continues with event {expected}, not {found}")]
+    SequenceGap {
+        /// The execution.
+        execution: ExecutionId,
+        /// The number that comes next.
+        expected: u64,
+        /// The number that came.
+        found: u64,
+    },
+    /// An execution that has ended was committed again.
+    #[error("execution {0} has ended")]
+    ExecutionOver(ExecutionId),
+    /// A record nests its JSON so deep that it could be written but not read.
+    #[error("the {record} nests {depth} levels, past the limit of {limit}")]
+    RecordTooDeep {
+        /// Which record.
+        record: String,
+        /// How deep it nests.
+        depth: usize,
+        /// The bound, [`MAX_RECORD_DEPTH`](crate::MAX_RECORD_DEPTH).
+        limit: usize,
+    },
+    /// A record is larger than any that the recorder lets through.
+    #[error("the {record} has {bytes} bytes, past the limit of {limit}")]
+    RecordTooLarge {
+        /// Which record.
+        record: String,
+        /// Its size.
+        bytes: usize,
+        /// The bound, [`MAX_RECORD_BYTES`](crate::MAX_RECORD_BYTES).
+        limit: usize,
+    },
+
+    /// A record cannot be decoded.
+    #[error("the {record} is damaged: {detail}")]
+    DamagedRecord {
+        /// Which record.
+        record: String,
+        /// What was found.
+        detail: String,
+    },
+    /// The disk failed, and the store is being reopened. Whether a write that was answered so is
+    /// there after all is not known; it is there whole or not at all.
+    #[error("the database {} cannot be used at present: {detail}", path.display())]
+    Unavailable {
+        /// The database.
+        path: PathBuf,
+        /// What failed; for the log, not for clients.
+        detail: String,
+    },
+    /// The store was shut down.
+    #[error("the database {} is closed", path.display())]
+    Closed {
+        /// The database.
+        path: PathBuf,
+    },
+}

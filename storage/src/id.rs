@@ -1,0 +1,89 @@
+//! Ids of the durable nouns: newtypes over UUID, so that no id is taken for another.
+//!
+//! Invariant: a new id is a version 7 UUID, whose bytes sort by time of creation; the keys of the
+//! store rely on it. An id read from a client may be of any version.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id that sorts after those made before it in this process.
+            #[expect(
+                clippy::new_without_default,
+                reason = "a default that differs at each call would mislead"
+            )]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The id of a UUID that came from elsewhere, of any version.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// The UUID itself.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::from_str(text).map(Self)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// Names a [`Template`](crate::Template).
+    TemplateId;
+    /// Names a [`Session`](crate::Session).
+    SessionId;
+    /// Names an [`Execution`](crate::Execution).
+    ExecutionId;
+    /// Names a [`Capability`](crate::Capability) of a template.
+    CapabilityId;
+    /// Names a [`StartupFile`](crate::StartupFile) of a template.
+    StartupFileId;
+}
+
+/// Ids that records are kept under.
+macro_rules! keys {
+    ($($name:ident),+) => {$(
+        impl $name {
+            pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            pub(crate) const fn from_bytes(bytes: &[u8; 16]) -> Self {
+                Self(Uuid::from_bytes(*bytes))
+            }
+        }
+    )+};
+}
+
+keys!(TemplateId, SessionId, ExecutionId);

@@ -1,0 +1,104 @@
+//! The handle that the rest of the program holds: opening, counters, shutting down.
+//!
+//! Invariant: clones share one writer and one file; the file is closed, and its lock released,
+//! when the last clone is gone or [`Storage::shutdown`] has returned.
+//! Reads are in `storage/read.rs`, writes in `storage/write.rs`.
+
+pub(crate) mod read;
+pub(crate) mod write;
+
+use crate::database::{Slot, Source, create, recover};
+use crate::error::StorageError;
+use crate::writer::{self, Queue};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The store. Cheap to clone; each clone is the same store.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    slot: Arc<Slot>,
+    queue: Queue,
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageOptions {
+    /// Memory for cached pages, in bytes.
+    ///
+    /// redb takes 1 GiB unless told. What is read again soon is the records of live sessions and
+    /// the events of the last executions: some tens of megabytes hold a thousand of each, and the
+    /// operating system's page cache stands behind them.
+    pub cache_bytes: usize,
+    /// How long a file that failed, and could not be opened again, is left alone before the next
+    /// request tries again. A try may read the whole file; the default is a quarter of a second.
+    pub reopen_pause: Duration,
+}
+
+impl Default for StorageOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 * 1024 * 1024,
+            reopen_pause: Duration::from_millis(250),
+        }
+    }
+}
+
+/// What opening had to put right, because the process before did not end in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Executions that were running and are now `error`, `HOST_STOPPED`.
+    pub executions_stopped: u64,
+    /// Sessions that were live and are now closed.
+    pub sessions_closed: u64,
+}
+
+/// Counters of the writer since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StorageStats {
+    /// Durable commits made.
+    pub commits: u64,
+    /// Writes answered, with whatever answer.
+    pub requests: u64,
+    /// Times that the file was opened again after a failure.
+    pub reopens: u64,
+}
+
+impl Storage {
+    /// Opens the database at `path`, or creates it, and puts right what a crash left.
+    ///
+    /// Reads the whole file, and blocks meanwhile: call it before serving, off the async workers.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`], `NewerFormat`, `OlderFormat`, `OpenElsewhere`, `MissingFolder`
+    /// or `NotWritable`: the file is left as it was.
+    pub fn open(path: &Path, options: StorageOptions) -> Result<(Self, Recovery), StorageError> {
+        create::if_absent(path)?;
+        Self::open_source(Source::of_file(path, options))
+    }
+
+    pub(crate) fn open_source(source: Source) -> Result<(Self, Recovery), StorageError> {
+        let database = source.open()?;
+        let recovery = recover::stop_what_ran(&source, &database)?;
+        let slot = Arc::new(Slot::new(source, database));
+        let queue = writer::start(&slot)?;
+        Ok((Self { slot, queue }, recovery))
+    }
+
+    /// The counters so far.
+    pub fn stats(&self) -> StorageStats {
+        self.slot.stats()
+    }
+
+    /// Finishes the writes that were asked for before, then closes the file.
+    ///
+    /// Other clones are of no use afterwards: they answer [`StorageError::Closed`]. When this has
+    /// returned, the file may be opened again at once.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] when closing failed. The lock is released all the same, and
+    /// every write answered `Ok` is in the file.
+    pub async fn shutdown(self) -> Result<(), StorageError> {
+        self.queue.stop(&self.slot).await
+    }
+}

@@ -1,0 +1,114 @@
+//! Writes: each is one request to the writer, answered once it is durable.
+//!
+//! Invariant: records are encoded, and their bounds checked, here on the caller's time, so that
+//! the one writer only moves bytes. A future dropped after its first poll may still be carried out.
+
+use super::Storage;
+use crate::error::StorageError;
+use crate::event::Event;
+use crate::execution::Execution;
+use crate::id::TemplateId;
+use crate::record::encode;
+use crate::session::Session;
+use crate::tables::Noun;
+use crate::template::Template;
+use crate::writer::request::{PreparedExecution, PreparedSession, Work};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use tokio::sync::oneshot;
+
+/// What one commit of an execution writes, all of it or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutionCommit {
+    /// The execution as it now is.
+    pub execution: Execution,
+    /// The events since the commit before, numbered on from it.
+    pub new_events: Vec<Event>,
+    /// Its session, when that changed with it.
+    pub session: Option<Session>,
+}
+
+impl Storage {
+    /// Keeps a new template with all its parts.
+    ///
+    /// # Errors
+    /// `DuplicateTemplate`, `TooManyTemplates`, a record bound, or the state of the store.
+    pub async fn create_template(&self, template: Template) -> Result<(), StorageError> {
+        let id = template.id;
+        let record = encode(&Noun::Template(id), &template)?;
+        self.queue
+            .ask(&self.slot, Work::CreateTemplate { id, record })
+            .await
+    }
+
+    /// Changes a template, atomically against every other write; gives what `change` gives.
+    ///
+    /// `change` runs on the writer, so everyone else's commits wait for it: let it only edit.
+    /// When it errs, nothing is written and its error is the answer. `updated_at` is for `change` to set.
+    ///
+    /// # Panics
+    /// When `change` does.
+    ///
+    /// # Errors
+    /// What `change` gives; `UnknownTemplate`, `TemplateRenamed`, a record bound, or the state of
+    /// the store.
+    pub async fn update_template<T, E, F>(&self, id: TemplateId, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        F: FnOnce(&mut Template) -> Result<T, E> + Send + 'static,
+    {
+        let (sender, mut outcome) = oneshot::channel::<Result<Result<T, E>, Box<dyn Any + Send>>>();
+        let change = Box::new(move |template: &mut Template| {
+            let result = catch_unwind(AssertUnwindSafe(|| change(template)));
+            let keep = matches!(result, Ok(Ok(_)));
+            // The caller may have gone; what it asked for is carried out all the same.
+            drop(sender.send(result));
+            keep
+        });
+        self.queue
+            .ask(&self.slot, Work::UpdateTemplate { id, change })
+            .await?;
+        match outcome
+            .try_recv()
+            .expect("checked by the writer: an answer of Ok follows the change")
+        {
+            Ok(result) => result,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Removes a template with all its parts.
+    ///
+    /// # Errors
+    /// `UnknownTemplate`, or the state of the store.
+    pub async fn delete_template(&self, id: TemplateId) -> Result<(), StorageError> {
+        self.queue
+            .ask(&self.slot, Work::DeleteTemplate { id })
+            .await
+    }
+
+    /// Keeps a session as it now is, new or changed.
+    ///
+    /// # Errors
+    /// A record bound, or the state of the store.
+    pub async fn put_session(&self, session: Session) -> Result<(), StorageError> {
+        let session = PreparedSession::of(&session)?;
+        self.queue.ask(&self.slot, Work::PutSession(session)).await
+    }
+
+    /// Keeps an execution as it now is, its new events and its session in one transaction.
+    ///
+    /// Called once when the execution ends; one that takes long may be committed before, as
+    /// `running`, with the events so far.
+    ///
+    /// # Errors
+    /// `SequenceGap`, `ForeignEvent`, `ForeignSession`, `UnknownSession`, `ExecutionOver`, a
+    /// record bound, or the state of the store.
+    pub async fn commit_execution(&self, commit: ExecutionCommit) -> Result<(), StorageError> {
+        let prepared = PreparedExecution::of(&commit)?;
+        self.queue
+            .ask(&self.slot, Work::CommitExecution(prepared))
+            .await
+    }
+}

@@ -1,0 +1,19 @@
+//! Tests of the store through its public surface, on real files in temporary folders.
+//!
+//! One module a subject; `harness` opens stores and makes nouns. Crashes of a simulated disk are
+//! tested inside the crate (`src/crash_tests.rs`), where redb's backend can be replaced.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test a panic is the right answer; this is all tests"
+)]
+
+mod executions;
+mod grouping;
+mod harness;
+mod kill;
+mod recovery;
+mod refusals;
+mod round_trips;
+mod sessions;
+mod templates;
