@@ -3,7 +3,7 @@
 //! A script's failure is none of these: it is an execution with its status and error.
 
 use std::time::Duration;
-use vm_storage::{ExecutionId, SessionId, SessionStatus, StorageError, TemplateId};
+use vm_storage::{ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId};
 
 /// What the host refuses, and why.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,9 @@ pub enum HostError {
         session: SessionId,
         /// The execution of the file that failed; none for a library.
         execution: Option<ExecutionId>,
-        /// What it threw or what stopped it.
+        /// What stopped it; none when it threw.
+        code: Option<ExecutionErrorCode>,
+        /// What it threw, or what stopped it, in words.
         message: String,
     },
     /// A library of the template cannot be loaded. The session stays, crashed.

@@ -7,7 +7,7 @@
 use crate::error::HostError;
 use crate::limits;
 use crate::live::Slot;
-use crate::recorder::{Observer, Recorder, SharedRecorder};
+use crate::recorder::{Observer, SharedRecorder};
 use crate::runtime::{Failure, Runtime, Script};
 use crate::template_module::BrokenPart;
 use std::collections::BTreeMap;
@@ -54,12 +54,7 @@ pub(crate) enum Work<'a> {
 }
 
 /// How an execution ended.
-enum End {
-    Returned(Outcome),
-    Failed(Failure),
-    WallTime,
-    Cancelled,
-}
+type End = Result<Outcome, Failure>;
 
 /// What an execution needs of its surroundings.
 pub(crate) struct Run<'a> {
@@ -89,7 +84,7 @@ impl Run<'_> {
         };
         runtime.begin(fuel, recorder.clone());
         let (end, committed) = match echoed {
-            Err(limit) => (End::Failed(Failure::Output(limit)), 0),
+            Err(limit) => (Err(Failure::Output(limit)), 0),
             Ok(()) => {
                 let checkpoint = Checkpoint {
                     storage: self.storage,
@@ -182,7 +177,7 @@ enum Lost {
 /// some 60 microseconds, so that no thread is held for long. The work is polled first, so that one
 /// which ends at once never sets a timer.
 async fn drive(
-    work: impl Future<Output = Result<Outcome, Failure>>,
+    work: impl Future<Output = End>,
     deadline: Duration,
     closing: &mut watch::Receiver<bool>,
     checkpoint: Checkpoint<'_>,
@@ -200,12 +195,9 @@ async fn drive(
     let end = loop {
         tokio::select! {
             biased;
-            ended = &mut work => break match ended {
-                Ok(outcome) => End::Returned(outcome),
-                Err(failure) => End::Failed(failure),
-            },
-            () = &mut wall => break End::WallTime,
-            () = &mut closed => break End::Cancelled,
+            end = &mut work => break end,
+            () = &mut wall => break Err(Failure::WallTime),
+            () = &mut closed => break Err(Failure::Cancelled),
             () = &mut due, if !is_due => is_due = true,
             count = &mut write, if is_due && committed.is_none() => committed = Some(count),
         }
@@ -221,11 +213,13 @@ async fn perform(
     runtime: &mut Runtime,
     work: Work<'_>,
     recorder: &SharedRecorder,
-) -> Result<Outcome, Failure> {
+) -> End {
     match work {
         Work::Script { script, inputs } => {
-            if let Some((args, env)) = inputs {
-                runtime.set_inputs(&args, &env).await?;
+            if let Some((args, env)) = inputs
+                && runtime.set_inputs(&args, &env).await? == Outcome::Threw
+            {
+                return Ok(Outcome::Threw);
             }
             runtime.evaluate(script).await
         }
@@ -272,65 +266,45 @@ impl Checkpoint<'_> {
 
 /// Writes into the execution, and as a system event, how it ended.
 fn conclude(execution: &mut Execution, recorder: &SharedRecorder, end: End) -> Lost {
-    use ExecutionErrorCode as Code;
     let mut recorder = recorder.lock();
     // A guest may have swallowed the error that passing a limit was.
-    let end = recorder.passed().map_or(end, |limit| End::Failed(Failure::Output(limit)));
-    let stopped = match end {
-        End::Returned(Outcome::Value) => {
+    let end = recorder.passed().map_or(end, |limit| Err(Failure::Output(limit)));
+    let lost = match end {
+        Ok(Outcome::Value) => {
             execution.status = ExecutionStatus::Ok;
             execution.result = recorder.value().cloned();
-            None
+            Lost::No
         }
-        End::Returned(Outcome::Threw) => {
-            threw(execution, &recorder);
-            None
+        Ok(Outcome::Threw) => {
+            let (message, stack) = recorder.exception().unwrap_or(("the script failed", None));
+            let (message, stack) = (message.to_owned(), stack.map(str::to_owned));
+            execution.status = ExecutionStatus::Error;
+            execution.error = Some(ExecutionError { message, stack, code: None });
+            Lost::No
         }
-        End::Failed(Failure::NoMemory) => {
-            let message = "InternalError: out of memory".to_owned();
-            // Past a limit of events the execution's error still says it.
-            let _ = recorder.push(EventPayload::Exception { message, stack: None });
-            threw(execution, &recorder);
-            None
-        }
-        End::Failed(Failure::Fuel) => {
-            let message = "the execution used up its cpu_ms".to_owned();
-            Some((ExecutionStatus::Timeout, Code::FuelExhausted, message))
-        }
-        End::Failed(Failure::Output(limit)) => {
-            Some((ExecutionStatus::Error, Code::OutputLimitExceeded, limit.to_string()))
-        }
-        End::Failed(Failure::Trapped(why)) => {
-            let message = format!("the guest trapped: {why}");
-            Some((ExecutionStatus::Error, Code::GuestTrapped, message))
-        }
-        End::WallTime => {
-            let message = "the execution used up its wall_ms".to_owned();
-            Some((ExecutionStatus::Timeout, Code::WallTimeExceeded, message))
-        }
-        End::Cancelled => {
-            let message = "the session was closed while the execution ran".to_owned();
-            Some((ExecutionStatus::Cancelled, Code::Cancelled, message))
+        Err(failure) => {
+            let (code, message) = failure.described();
+            recorder.system(message.clone(), ConsoleLevel::Error);
+            execution.status = stopped_status(code);
+            execution.error = Some(ExecutionError { message, stack: None, code: Some(code) });
+            Lost::Yes
         }
     };
-    let lost = if stopped.is_some() { Lost::Yes } else { Lost::No };
-    if let Some((status, code, message)) = stopped {
-        recorder.system(message.clone(), ConsoleLevel::Error);
-        execution.status = status;
-        execution.error = Some(ExecutionError { message, stack: None, code: Some(code) });
-    }
     execution.ended_at = Some(now());
     execution.metrics.events = recorder.events().len() as u64;
     execution.metrics.output_bytes = recorder.output_bytes();
     lost
 }
 
-fn threw(execution: &mut Execution, recorder: &Recorder) {
-    let (message, stack) = recorder.exception().unwrap_or(("the script failed", None));
-    execution.status = ExecutionStatus::Error;
-    execution.error = Some(ExecutionError {
-        message: message.to_owned(),
-        stack: stack.map(str::to_owned),
-        code: None,
-    });
+/// The status of an execution that was stopped.
+fn stopped_status(code: ExecutionErrorCode) -> ExecutionStatus {
+    match code {
+        ExecutionErrorCode::FuelExhausted | ExecutionErrorCode::WallTimeExceeded => {
+            ExecutionStatus::Timeout
+        }
+        ExecutionErrorCode::Cancelled => ExecutionStatus::Cancelled,
+        ExecutionErrorCode::OutputLimitExceeded
+        | ExecutionErrorCode::GuestTrapped
+        | ExecutionErrorCode::HostStopped => ExecutionStatus::Error,
+    }
 }

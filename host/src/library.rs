@@ -60,8 +60,8 @@ pub enum LibraryError {
         /// What is wrong with the file.
         source: FileError,
     },
-    /// The folder is there and cannot be used.
-    #[error("the library folder cannot be used: {0}")]
+    /// The folder is there and cannot be used. Where it is, only the source says.
+    #[error("the library folder cannot be used")]
     Folder(#[source] WorktreeError),
     /// The folder cannot be listed.
     #[error("the library folder cannot be listed: {0}")]

@@ -14,6 +14,10 @@ pub const FUEL_PER_CPU_MS: u64 = 17_000_000;
 /// costs nothing measurable at this size, and a tenth of the speed at a tenth of it.
 pub(crate) const FUEL_PER_SLICE: u64 = 1_000_000;
 
+/// Bytes of linear memory that every session has, whatever `mem_mb` says: the guest itself takes
+/// four of them.
+const MIN_MEMORY_BYTES: u64 = 8 << 20;
+
 /// Bytes of linear memory that no template may pass, whatever `mem_mb` says: a 32-bit memory less
 /// one page.
 pub(crate) const MAX_MEMORY_BYTES: u64 = (4 << 30) - (64 << 10);
@@ -28,12 +32,7 @@ pub(crate) fn fuel(limits: &Limits) -> u64 {
 
 /// The linear memory of one session, in bytes.
 pub(crate) fn memory_bytes(limits: &Limits) -> u64 {
-    limits.mem_mb.saturating_mul(1 << 20).min(MAX_MEMORY_BYTES)
-}
-
-/// The bytes of output of one execution.
-pub(crate) fn output_bytes(limits: &Limits) -> u64 {
-    limits.max_output_kb.saturating_mul(1 << 10)
+    limits.mem_mb.saturating_mul(1 << 20).clamp(MIN_MEMORY_BYTES, MAX_MEMORY_BYTES)
 }
 
 /// Refuses growth past a session's memory. The guest sees the refusal as an allocation that

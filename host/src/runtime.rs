@@ -10,6 +10,7 @@ use crate::limits::{FUEL_PER_SLICE, MemoryLimiter};
 use crate::recorder::{OutputLimit, SharedRecorder};
 use std::time::Duration;
 use vm_guest::abi::{IMAGE_MODULE, Outcome, begin_flags, exports};
+use vm_storage::{EventPayload, ExecutionErrorCode};
 use wasmtime::{Instance, Memory, Module, Store, Trap, TypedFunc};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtxBuilder};
@@ -129,15 +130,34 @@ impl HostMonotonicClock for StoppedClock {
 pub(crate) enum Failure {
     /// Its fuel is spent.
     Fuel,
+    /// Its time is over.
+    WallTime,
+    /// Its session is being closed.
+    Cancelled,
     /// It passed a limit of output.
     Output(OutputLimit),
     /// It trapped, or did what no sound guest does.
     Trapped(String),
-    /// There is no memory for what the host wants to hand it. The instance is still good.
-    NoMemory,
 }
 
 impl Failure {
+    /// The code and the sentence that clients are told.
+    pub(crate) fn described(&self) -> (ExecutionErrorCode, String) {
+        match self {
+            Self::Fuel => (ExecutionErrorCode::FuelExhausted, "cpu_ms is used up".to_owned()),
+            Self::WallTime => {
+                (ExecutionErrorCode::WallTimeExceeded, "wall_ms is used up".to_owned())
+            }
+            Self::Cancelled => {
+                (ExecutionErrorCode::Cancelled, "the session was closed".to_owned())
+            }
+            Self::Output(limit) => (ExecutionErrorCode::OutputLimitExceeded, limit.to_string()),
+            Self::Trapped(why) => {
+                (ExecutionErrorCode::GuestTrapped, format!("the guest trapped: {why}"))
+            }
+        }
+    }
+
     fn of(error: &wasmtime::Error) -> Self {
         if let Some(Stop::Output(limit)) = error.downcast_ref() {
             return Self::Output(*limit);
@@ -237,7 +257,9 @@ impl Runtime {
 
     /// Evaluates a script, runs the jobs it leaves, and reports its outcome as an event.
     pub(crate) async fn evaluate(&mut self, script: Script<'_>) -> Result<Outcome, Failure> {
-        let (address, name_len, source_len) = self.hand_over(script).await?;
+        let Some((address, name_len, source_len)) = self.hand_over(script).await? else {
+            return self.out_of_memory();
+        };
         let args = (address, name_len, source_len, script.flags);
         let outcome = self.evaluate.call_async(&mut self.store, args).await;
         outcome_of(outcome)
@@ -245,7 +267,9 @@ impl Runtime {
 
     /// Compiles a script for a template's module; `None` after emitting the exception.
     pub(crate) async fn compile(&mut self, script: Script<'_>) -> Result<Option<Vec<u8>>, Failure> {
-        let (address, name_len, source_len) = self.hand_over(script).await?;
+        let Some((address, name_len, source_len)) = self.hand_over(script).await? else {
+            return self.out_of_memory().map(|_| None);
+        };
         let args = (address, name_len, source_len, script.flags);
         let compile: TypedFunc<(u32, u32, u32, u32), u64> = self.export(exports::COMPILE)?;
         let compiled = compile.call_async(&mut self.store, args).await;
@@ -264,11 +288,15 @@ impl Runtime {
     }
 
     /// Sets what the next file sees as its arguments and environment, two JSON texts.
-    pub(crate) async fn set_inputs(&mut self, args: &str, env: &str) -> Result<(), Failure> {
-        let address = self.write([args, env].concat().as_bytes()).await?;
+    pub(crate) async fn set_inputs(&mut self, args: &str, env: &str) -> Result<Outcome, Failure> {
+        let Some(address) = self.write([args, env].concat().as_bytes()).await? else {
+            return self.out_of_memory();
+        };
         let inputs: TypedFunc<(u32, u32, u32), ()> = self.export(exports::INPUTS)?;
-        let args = (address, len32(args.len())?, len32(env.len())?);
-        inputs.call_async(&mut self.store, args).await.map_err(|error| Failure::of(&error))
+        // Together they have just been written, so each length is one of 32 bits.
+        let args = (address, args.len() as u32, env.len() as u32);
+        inputs.call_async(&mut self.store, args).await.map_err(|error| Failure::of(&error))?;
+        Ok(Outcome::Value)
     }
 
     /// Links a template's module to the guest.
@@ -305,24 +333,37 @@ impl Runtime {
             .map_err(|error| Failure::Trapped(error.to_string()))
     }
 
-    /// Writes a script where the guest takes it: name, NUL, source, NUL.
-    async fn hand_over(&mut self, script: Script<'_>) -> Result<(u32, u32, u32), Failure> {
-        let bytes = [script.name.as_bytes(), &[0], script.source, &[0]].concat();
-        let address = self.write(&bytes).await?;
-        Ok((address, len32(script.name.len())?, len32(script.source.len())?))
+    /// What a script sees that the memory has no room for: the error that QuickJS itself throws.
+    fn out_of_memory(&self) -> Result<Outcome, Failure> {
+        let message = "InternalError: out of memory".to_owned();
+        if let Some(recorder) = self.store.data().recorder() {
+            let exception = EventPayload::Exception { message, stack: None };
+            recorder.lock().push(exception).map_err(Failure::Output)?;
+        }
+        Ok(Outcome::Threw)
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<u32, Failure> {
-        let len = len32(bytes.len())?;
+    /// Writes a script where the guest takes it: name, NUL, source, NUL. `None` when the memory
+    /// has no room for it.
+    async fn hand_over(&mut self, script: Script<'_>) -> Result<Option<(u32, u32, u32)>, Failure> {
+        let bytes = [script.name.as_bytes(), &[0], script.source, &[0]].concat();
+        let address = self.write(&bytes).await?;
+        // Together they have just been written, so each length is one of 32 bits.
+        let (name_len, source_len) = (script.name.len() as u32, script.source.len() as u32);
+        Ok(address.map(|address| (address, name_len, source_len)))
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<Option<u32>, Failure> {
+        let Ok(len) = u32::try_from(bytes.len()) else { return Ok(None) };
         let address = self.alloc.call_async(&mut self.store, len).await;
         let address = address.map_err(|error| Failure::of(&error))?;
-        if address == 0 && len > 0 {
-            return Err(Failure::NoMemory);
+        if address == 0 {
+            return Ok(None);
         }
         self.memory
             .write(&mut self.store, address as usize, bytes)
             .map_err(|_| Failure::Trapped(Stop::OutOfBounds.to_string()))?;
-        Ok(address)
+        Ok(Some(address))
     }
 }
 
@@ -333,9 +374,4 @@ fn entropy() -> wasmtime::Result<u64> {
 fn outcome_of(outcome: wasmtime::Result<u32>) -> Result<Outcome, Failure> {
     let number = outcome.map_err(|error| Failure::of(&error))?;
     Outcome::try_from(number).map_err(|error| Failure::Trapped(error.to_string()))
-}
-
-/// A length that 32 bits hold; a longer text could not fit the memory anyway.
-fn len32(len: usize) -> Result<u32, Failure> {
-    u32::try_from(len).map_err(|_| Failure::NoMemory)
 }

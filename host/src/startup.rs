@@ -210,23 +210,24 @@ impl<'a> Startup<'a> {
                 let deadline = Duration::from_millis(limits.wall_ms);
                 let outcome = tokio::time::timeout(deadline, load).await;
                 runtime.end(fuel);
-                outcome.unwrap_or(Err(Failure::Trapped("it used up its wall_ms".to_owned())))
+                outcome.unwrap_or(Err(Failure::WallTime))
             }
         };
-        let why = match outcome {
+        let (code, why) = match outcome {
             Ok(Outcome::Value) => return Ok(()),
             Ok(Outcome::Threw) => {
                 let recorder = recorder.lock();
-                recorder.exception().map_or("it threw", |(message, _)| message).to_owned()
+                let message = recorder.exception().map_or("it threw", |(message, _)| message);
+                (None, message.to_owned())
             }
-            Err(Failure::Fuel) => "it used up its cpu_ms".to_owned(),
-            Err(Failure::Output(limit)) => limit.to_string(),
-            Err(Failure::NoMemory) => "out of memory".to_owned(),
-            Err(Failure::Trapped(why)) => why,
+            Err(failure) => {
+                let (code, why) = failure.described();
+                (Some(code), why)
+            }
         };
         let name = slot.session.template.libraries.get(part).cloned().unwrap_or_default();
         let message = format!("failed to load libraries: {name}: {why}");
-        Err(HostError::StartupFailed { session, execution: None, message })
+        Err(HostError::StartupFailed { session, execution: None, code, message })
     }
 
     async fn run_startup_file(
@@ -256,6 +257,7 @@ impl<'a> Startup<'a> {
         Err(HostError::StartupFailed {
             session: live.id,
             execution: Some(finished.execution.id),
+            code: error.code,
             message: format!("{}: {}", file.path, error.message),
         })
     }

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 
 /// Bytes that one call of the kernel moves: enough that the calls do not count, and little enough
 /// that a file that grows while it is read is noticed soon after its limit.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A regular file, and its length when it was opened.
 pub(super) struct RegularFile {

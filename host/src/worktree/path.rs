@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::Path;
 
 /// Bytes of a path as it is given: the kernel's `PATH_MAX`, so that nothing longer could be opened.
-const MAX_PATH_BYTES: usize = 4096;
+pub(super) const MAX_PATH_BYTES: usize = 4096;
 
 /// A relative path of a file in a worktree; the root is `.`.
 ///

@@ -1,0 +1,155 @@
+//! A host in this process, for commands that need no daemon: a database, a template, one session.
+
+use super::{Exit, LocalArgs, template_file};
+use crate::settings_patch::{LimitsPatch, OutOfRange, SettingsPatch};
+use std::io;
+use std::path::{Path, PathBuf};
+use vm_host::{
+    FileError, Host, HostError, HostOptions, Observer, SessionRequest,
+};
+use vm_storage::{
+    ExecutionErrorCode, Session, Storage, StorageError, StorageOptions, Template,
+};
+
+/// What keeps a command from running.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LocalError {
+    #[error("cannot read the template {}: {source}", path.display())]
+    TemplateFile { path: PathBuf, source: io::Error },
+    #[error("{} is not a template: {reason}", path.display())]
+    Template { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Limit(#[from] OutOfRange),
+    #[error("cannot find {}: {source}", path.display())]
+    NoSuchFile { path: PathBuf, source: io::Error },
+    #[error("the path {} is not UTF-8", path.display())]
+    NotUtf8 { path: PathBuf },
+    #[error("{what}: {source}")]
+    Io { what: &'static str, source: io::Error },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// The exit status of a failure that is not the script's own.
+pub(super) fn exit_of(error: &HostError) -> Exit {
+    match error {
+        HostError::StartupFailed { code, .. } => code.map_or(Exit::Threw, exit_of_code),
+        HostError::StartupFile { .. }
+        | HostError::StartupMode { .. }
+        | HostError::Library { .. }
+        | HostError::InvalidPath { .. }
+        | HostError::File { .. }
+        | HostError::Worktree(_) => Exit::Usage,
+        HostError::TemplateNotFound(_)
+        | HostError::SessionNotFound(_)
+        | HostError::SessionNotReady { .. }
+        | HostError::SessionBusy(_)
+        | HostError::CapacityExceeded { .. }
+        | HostError::Storage(_)
+        | HostError::Engine(_) => Exit::Failed,
+    }
+}
+
+/// The exit status of an execution that was stopped.
+pub(super) fn exit_of_code(code: ExecutionErrorCode) -> Exit {
+    match code {
+        ExecutionErrorCode::FuelExhausted
+        | ExecutionErrorCode::WallTimeExceeded
+        | ExecutionErrorCode::OutputLimitExceeded => Exit::Limit,
+        ExecutionErrorCode::Cancelled => Exit::Interrupted,
+        ExecutionErrorCode::GuestTrapped => Exit::Threw,
+        ExecutionErrorCode::HostStopped => Exit::Failed,
+    }
+}
+
+/// A host with one template, and the folder its database is in when that is thrown away.
+pub(super) struct Local {
+    pub(super) host: Host,
+    template: Template,
+    worktree: String,
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// What a [`Local`] is made with.
+pub(super) struct LocalOptions<'a> {
+    pub(super) args: &'a LocalArgs,
+    /// The worktree when the arguments name none.
+    pub(super) default_worktree: PathBuf,
+    /// Limits that go before the template's.
+    pub(super) limits: LimitsPatch,
+    pub(super) db: Option<&'a Path>,
+}
+
+impl Local {
+    /// Opens the database and starts the host.
+    pub(super) async fn start(options: LocalOptions<'_>) -> Result<Self, LocalError> {
+        let mut template = template_file::read(options.args.template.as_deref())?;
+        let limits = SettingsPatch { limits: options.limits, ..SettingsPatch::default() };
+        limits.apply(&mut template.settings)?;
+        let worktree = options.args.worktree.clone().unwrap_or(options.default_worktree);
+        let worktree = canonical(&worktree)?;
+        let (folder, db) = match options.db {
+            Some(db) => (None, db.to_owned()),
+            None => {
+                let folder = tempfile::Builder::new().prefix("vm-system-").tempdir();
+                let what = "cannot make a temporary folder";
+                let folder = folder.map_err(|source| LocalError::Io { what, source })?;
+                let db = folder.path().join("vm-system.redb");
+                (Some(folder), db)
+            }
+        };
+        // On a blocking thread it would gain nothing: this command has nothing else to do.
+        let (storage, _) = Storage::open(&db, StorageOptions::default())?;
+        let host = HostOptions {
+            max_sessions: 1,
+            library_dir: options.args.library_dir.clone(),
+            cache_dir: cache_dir(),
+        };
+        let host = Host::start(storage, host).await?;
+        host.storage().create_template(template.clone()).await?;
+        Ok(Self { host, template, worktree, _folder: folder })
+    }
+
+    /// Makes a session of the template.
+    pub(super) async fn session(&self, observer: Option<Observer>) -> Result<Session, LocalError> {
+        let request = SessionRequest {
+            template_id: self.template.id,
+            workspace_id: "local".to_owned(),
+            base_commit_oid: "none".to_owned(),
+            worktree_path: self.worktree.clone(),
+        };
+        Ok(self.host.create_session(request, observer).await?)
+    }
+}
+
+/// Where compiled code is kept: `VM_SYSTEM_CACHE_DIR`, or the user's cache folder.
+fn cache_dir() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("VM_SYSTEM_CACHE_DIR") {
+        return (!folder.is_empty()).then(|| folder.into());
+    }
+    let folders = directories::ProjectDirs::from("", "", "vm-system")?;
+    Some(folders.cache_dir().to_owned())
+}
+
+fn canonical(path: &Path) -> Result<String, LocalError> {
+    let given = || path.to_owned();
+    let path = path.canonicalize().map_err(|source| LocalError::NoSuchFile { path: given(), source })?;
+    path.into_os_string().into_string().map_err(|path| LocalError::NotUtf8 { path: path.into() })
+}
+
+/// The folder of a file and its name in it.
+pub(super) fn folder_and_name(file: &Path) -> Result<(PathBuf, String), LocalError> {
+    let given = || file.to_owned();
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    };
+    let name = file.file_name().ok_or_else(|| LocalError::Host(HostError::File {
+        path: file.display().to_string(),
+        source: FileError::IsADirectory,
+    }))?;
+    let name = name.to_str().ok_or_else(|| LocalError::NotUtf8 { path: given() })?;
+    Ok((folder, name.to_owned()))
+}

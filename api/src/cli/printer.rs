@@ -1,0 +1,47 @@
+//! What a script prints, on the streams of this process.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use vm_host::Observer;
+use vm_storage::{ConsoleLevel, Event, EventPayload, ExecutionError};
+
+/// An observer that prints output by level, as it happens.
+pub(super) fn observer() -> Observer {
+    Arc::new(print_output)
+}
+
+fn print_output(event: &Event) {
+    match &event.payload {
+        EventPayload::Console { level, text } => match level {
+            ConsoleLevel::Log | ConsoleLevel::Info | ConsoleLevel::Debug => stdout_line(text),
+            ConsoleLevel::Warn | ConsoleLevel::Error => stderr_line(text),
+        },
+        EventPayload::Stdout { text } => quietly(io::stdout().write_all(text.as_bytes())),
+        EventPayload::Stderr { text } => quietly(io::stderr().write_all(text.as_bytes())),
+        // The command says these itself, when the execution is over.
+        EventPayload::InputEcho { .. }
+        | EventPayload::Value(_)
+        | EventPayload::Exception { .. }
+        | EventPayload::System { .. } => {}
+    }
+}
+
+/// Prints a line on standard output.
+pub(super) fn stdout_line(text: &str) {
+    quietly(writeln!(io::stdout().lock(), "{text}"));
+}
+
+/// Prints a line on standard error.
+pub(super) fn stderr_line(text: &str) {
+    quietly(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// A reader that went away is no reason to stop the script.
+fn quietly(result: io::Result<()>) {
+    drop(result);
+}
+
+/// What a script threw, with its stack when it has one.
+pub(super) fn uncaught(error: &ExecutionError) -> String {
+    format!("Uncaught {}", error.stack.as_deref().unwrap_or(&error.message))
+}

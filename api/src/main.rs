@@ -1,0 +1,7 @@
+//! The binary: see [`vm_api::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vm_api::cli::main()
+}
