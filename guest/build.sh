@@ -80,8 +80,11 @@ prepare() {
     tr '{},' '\n' | sed -n "s/^\"manifest_path\":\"\\(.*\\/$PATCHED-[0-9.]*\\/Cargo.toml\\)\"$/\\1/p" | head -n1)
   [ -f "$manifest" ] || die "cargo does not say where the sources of $PATCHED are"
   cp -R "$(dirname "$manifest")" "$build_dir/$PATCHED"
-  patch --quiet --directory "$build_dir/$PATCHED" -p1 < runtime/patches/stack-guard.patch ||
-    die "the stack guard's patch does not apply: has the version of $PATCHED changed?"
+  local patch
+  for patch in runtime/patches/*.patch; do
+    patch --quiet --directory "$build_dir/$PATCHED" -p1 < "$patch" ||
+      die "$patch does not apply: has the version of $PATCHED changed?"
+  done
 }
 
 build() {

@@ -1,1 +1,84 @@
-fn main(){}
+//! What a session and an execution cost, alone and with their commits.
+//!
+//! `cargo bench -p vm-host --features bench`. The figures are in ARCHITECTURE.md; compare two
+//! rows of one run, not one row of two machines.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::path::PathBuf;
+use vm_host::bare::BareEngine;
+use vm_host::{Host, HostOptions, SessionRequest, Source};
+use vm_storage::{Settings, Storage, StorageOptions, Template, TemplateId, now};
+
+fn cache_dir() -> Option<PathBuf> {
+    Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules"))
+}
+
+fn repl() -> Source {
+    Source::Repl { input: "1+1".to_owned() }
+}
+
+fn bare(criterion: &mut Criterion) {
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
+    let engine = BareEngine::new(cache_dir()).expect("the engine starts");
+    criterion.bench_function("new session + 1+1 + drop, no commit", |bencher| {
+        bencher.to_async(&tokio).iter(async || {
+            let mut runtime = engine.runtime().await.expect("the pool has room");
+            runtime.evaluate("1+1").await
+        });
+    });
+    let mut runtime = tokio.block_on(engine.runtime()).expect("the pool has room");
+    criterion.bench_function("warm 1+1, no commit", |bencher| {
+        bencher.iter(|| tokio.block_on(runtime.evaluate("1+1")));
+    });
+}
+
+fn durable(criterion: &mut Criterion) {
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
+    // Beside the build, so that the disk is the machine's and not a memory file system.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the folder is writable");
+    let template = Template {
+        id: TemplateId::new(),
+        name: "bench".to_owned(),
+        engine: "javy".to_owned(),
+        is_active: true,
+        created_at: now(),
+        updated_at: now(),
+        settings: Settings::default(),
+        capabilities: vec![],
+        startup_files: vec![],
+        modules: vec![],
+        libraries: vec![],
+    };
+    let request = SessionRequest {
+        template_id: template.id,
+        workspace_id: "bench".to_owned(),
+        base_commit_oid: "none".to_owned(),
+        worktree_path: folder.path().display().to_string(),
+    };
+    let host = tokio.block_on(async {
+        let db = folder.path().join("vm.redb");
+        let (storage, _) = Storage::open(&db, StorageOptions::default()).expect("a new file opens");
+        let library_dir = folder.path().to_owned();
+        let options = HostOptions { max_sessions: 16, library_dir, cache_dir: cache_dir() };
+        let host = Host::start(storage, options).await.expect("the host starts");
+        host.storage().create_template(template).await.expect("it is new");
+        host
+    });
+    let session = tokio.block_on(host.create_session(request.clone(), None)).expect("it starts");
+    criterion.bench_function("warm 1+1, durable", |bencher| {
+        bencher.to_async(&tokio).iter(async || {
+            host.execute(session.id, repl(), None).await.expect("it ends").events.len()
+        });
+    });
+    // Three commits: the session, the execution, the close.
+    criterion.bench_function("new session + 1+1 + close, durable", |bencher| {
+        bencher.to_async(&tokio).iter(async || {
+            let session = host.create_session(request.clone(), None).await.expect("it starts");
+            host.execute(session.id, repl(), None).await.expect("it ends");
+            host.close_session(session.id).await.expect("it closes")
+        });
+    });
+}
+
+criterion_group!(benches, bare, durable);
+criterion_main!(benches);

@@ -28,6 +28,15 @@ pub enum HostError {
     /// The worktree is no directory that can be used.
     #[error("the worktree cannot be used: {0}")]
     Worktree(#[from] WorktreeError),
+    /// A snippet, or the arguments and environment of a file, are larger than an execution's record
+    /// may hold.
+    #[error("the input has {bytes} bytes, past the limit of {limit}")]
+    InputTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// [`MAX_INPUT_BYTES`](crate::MAX_INPUT_BYTES).
+        limit: usize,
+    },
     /// The path of a file to run is not one.
     #[error("invalid path '{path}': {source}")]
     InvalidPath {

@@ -8,7 +8,7 @@ use crate::engine::{Engine, EngineOptions};
 use crate::error::HostError;
 use crate::execution::{Finished, Run, Spec, Work};
 use crate::library::LibraryFolder;
-use crate::limits;
+use crate::limits::{self, MAX_INPUT_BYTES};
 use crate::live::{LiveSession, Registry, Slot};
 use crate::recorder::Observer;
 use crate::runtime::Script;
@@ -54,6 +54,15 @@ pub enum Source {
         /// What the script sees as `__ENV__` and `process.env`.
         env: BTreeMap<String, String>,
     },
+}
+
+/// Counters of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostStats {
+    /// Sessions that are starting or ready.
+    pub live_sessions: usize,
+    /// Template modules compiled since the host started.
+    pub template_modules_compiled: u64,
 }
 
 /// Sessions and what runs in them. Cheap to clone.
@@ -117,14 +126,15 @@ impl Host {
     /// does wrong, and the limits it passes, are in the execution, not an error.
     ///
     /// # Errors
-    /// `SessionNotFound`, `SessionNotReady`, `SessionBusy`, `InvalidPath`, `File`, and the states
-    /// of the store.
+    /// `InputTooLarge`, `SessionNotFound`, `SessionNotReady`, `SessionBusy`, `InvalidPath`, `File`,
+    /// and the states of the store.
     pub async fn execute(
         &self,
         session: SessionId,
         source: Source,
         observer: Option<Observer>,
     ) -> Result<Finished, HostError> {
+        source.check_size()?;
         let live = match self.0.sessions.get(session) {
             Some(live) => live,
             None => return Err(self.absent(session).await?),
@@ -213,6 +223,14 @@ impl Host {
         })
     }
 
+    /// What the host has done and holds.
+    pub fn stats(&self) -> HostStats {
+        HostStats {
+            live_sessions: self.0.sessions.len(),
+            template_modules_compiled: self.0.modules.compiled(),
+        }
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
@@ -227,6 +245,20 @@ impl Host {
 
     pub(crate) fn libraries(&self) -> Arc<LibraryFolder> {
         Arc::clone(&self.0.libraries)
+    }
+}
+
+impl Source {
+    /// Refuses what an execution's record could not hold, as JSON with every escape.
+    fn check_size(&self) -> Result<(), HostError> {
+        let bytes = match self {
+            Self::Repl { input } => json(input).len(),
+            Self::File { path: _, args, env } => json(args).len() + json(env).len(),
+        };
+        if bytes > MAX_INPUT_BYTES {
+            return Err(HostError::InputTooLarge { bytes, limit: MAX_INPUT_BYTES });
+        }
+        Ok(())
     }
 }
 
@@ -251,7 +283,7 @@ impl Spec {
 }
 
 fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("checked by their types: maps with string keys are JSON")
+    serde_json::to_string(value).expect("checked by their types: texts and maps with string keys are JSON")
 }
 
 /// Runs a future in a task of its own, so that it ends whether or not its caller waits.

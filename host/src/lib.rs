@@ -47,6 +47,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "bench")]
+pub mod bare;
 mod engine;
 mod error;
 mod execution;
@@ -63,9 +65,9 @@ mod worktree;
 
 pub use error::{FileError, HostError, LibraryError, PathError, WorktreeError};
 pub use execution::Finished;
-pub use host::{Host, HostOptions, Source};
+pub use host::{Host, HostOptions, HostStats, Source};
 pub use library::LibraryName;
-pub use limits::FUEL_PER_CPU_MS;
+pub use limits::{FUEL_PER_CPU_MS, MAX_INPUT_BYTES};
 pub use recorder::Observer;
 pub use startup::SessionRequest;
 

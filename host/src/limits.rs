@@ -10,6 +10,10 @@ use wasmtime::ResourceLimiter;
 /// fuel every time on every machine, and `cpu_ms` is a measure of work, not of a clock.
 pub const FUEL_PER_CPU_MS: u64 = 17_000_000;
 
+/// Bytes of a snippet, or of a file's arguments and environment together, written as JSON: half of
+/// what a record of the store holds, the rest of which is for the result.
+pub const MAX_INPUT_BYTES: usize = vm_storage::MAX_RECORD_BYTES / 2;
+
 /// Fuel after which a running script lets the scheduler have its worker: some 60 microseconds. It
 /// costs nothing measurable at this size, and a tenth of the speed at a tenth of it.
 pub(crate) const FUEL_PER_SLICE: u64 = 1_000_000;

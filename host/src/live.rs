@@ -117,6 +117,10 @@ impl Registry {
         self.lock().get(&id).cloned()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     pub(crate) fn remove(&self, id: SessionId) {
         self.lock().remove(&id);
     }

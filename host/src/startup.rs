@@ -275,6 +275,7 @@ impl<'a> Startup<'a> {
             | HostError::SessionNotReady { .. }
             | HostError::SessionBusy(_)
             | HostError::Worktree(_)
+            | HostError::InputTooLarge { .. }
             | HostError::InvalidPath { .. }
             | HostError::File { .. }
             | HostError::CapacityExceeded { .. }

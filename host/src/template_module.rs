@@ -20,6 +20,7 @@ use crate::{limits, runtime};
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use vm_guest::abi::{GUEST_MODULE, exports, script_flags};
 use vm_storage::{EventPayload, ExecutionId, Limits};
 use wasm_encoder::{
@@ -65,12 +66,19 @@ pub(crate) struct BrokenPart {
 /// The template modules in use, by the hash of what they were made of.
 pub(crate) struct TemplateModules {
     cache: Cache<[u8; 32], Arc<TemplateModule>>,
+    compiled: AtomicU64,
 }
 
 impl TemplateModules {
     pub(crate) fn new() -> Self {
         let weigher = |_: &[u8; 32], module: &Arc<TemplateModule>| module.bytes;
-        Self { cache: Cache::builder().max_capacity(MAX_CACHED_BYTES).weigher(weigher).build() }
+        let cache = Cache::builder().max_capacity(MAX_CACHED_BYTES).weigher(weigher).build();
+        Self { cache, compiled: AtomicU64::new(0) }
+    }
+
+    /// Modules compiled so far.
+    pub(crate) fn compiled(&self) -> u64 {
+        self.compiled.load(Ordering::Relaxed)
     }
 
     /// The module of `parts`, made if it is not there. Sessions that ask for the same at one time
@@ -83,7 +91,11 @@ impl TemplateModules {
         limits: &Limits,
     ) -> Result<Arc<TemplateModule>, HostError> {
         let key = key(&parts, flags);
-        let made = self.cache.try_get_with(key, make(engine, parts, flags, limits)).await;
+        let make = async {
+            self.compiled.fetch_add(1, Ordering::Relaxed);
+            make(engine, parts, flags, limits).await
+        };
+        let made = self.cache.try_get_with(key, make).await;
         let module = made.map_err(|error: Arc<HostError>| HostError::Engine(error.to_string()))?;
         if module.broken.as_ref().is_some_and(|broken| broken.failure.is_some()) {
             // It passed a limit of this template's; another's may be higher.

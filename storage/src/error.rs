@@ -12,7 +12,6 @@ use std::path::PathBuf;
 /// The first group comes from [`Storage::open`](crate::Storage::open), the second from requests
 /// that cannot be met as they stand, the third from the state of the store.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StorageError {
     /// The file is not a database of ours, or not as it was last written.
     #[error("the database {} is damaged: {detail}", path.display())]

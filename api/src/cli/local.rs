@@ -39,6 +39,7 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         HostError::StartupFile { .. }
         | HostError::StartupMode { .. }
         | HostError::Library { .. }
+        | HostError::InputTooLarge { .. }
         | HostError::InvalidPath { .. }
         | HostError::File { .. }
         | HostError::Worktree(_) => Exit::Usage,

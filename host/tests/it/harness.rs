@@ -1,0 +1,139 @@
+//! A host with a worktree and a database of its own, gone when the test ends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use vm_host::{Finished, Host, HostError, HostOptions, SessionRequest, Source};
+use vm_storage::{
+    Capability, CapabilityId, CapabilityKind, Event, EventPayload, Settings, SessionId, StartupFile,
+    StartupFileId, Storage, StorageOptions, Template, TemplateId, now,
+};
+
+/// Sessions that a test's host may hold.
+pub(crate) const MAX_SESSIONS: u32 = 20;
+
+pub(crate) struct TestHost {
+    pub(crate) host: Host,
+    folder: TempDir,
+}
+
+impl TestHost {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["worktree", "libraries"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let db = folder.path().join("vm.redb");
+        let (storage, _) = Storage::open(&db, StorageOptions::default()).unwrap();
+        let options = HostOptions {
+            max_sessions: MAX_SESSIONS,
+            library_dir: folder.path().join("libraries"),
+            cache_dir: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules")),
+        };
+        Self { host: Host::start(storage, options).await.unwrap(), folder }
+    }
+
+    pub(crate) fn worktree(&self) -> PathBuf {
+        self.folder.path().join("worktree")
+    }
+
+    pub(crate) fn outside(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file of the worktree.
+    pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.worktree().join(path), content).unwrap();
+    }
+
+    pub(crate) fn library(&self, name: &str, content: &str) {
+        fs::write(self.folder.path().join("libraries").join(format!("{name}.js")), content).unwrap();
+    }
+
+    pub(crate) async fn try_session(&self, template: Template) -> Result<SessionId, HostError> {
+        let request = SessionRequest {
+            template_id: template.id,
+            workspace_id: "test".to_owned(),
+            base_commit_oid: "none".to_owned(),
+            worktree_path: self.worktree().display().to_string(),
+        };
+        self.host.storage().create_template(template).await.unwrap();
+        Ok(self.host.create_session(request, None).await?.id)
+    }
+
+    pub(crate) async fn session(&self, template: Template) -> SessionId {
+        self.try_session(template).await.unwrap()
+    }
+
+    pub(crate) async fn repl(&self, session: SessionId, input: &str) -> Finished {
+        let source = Source::Repl { input: input.to_owned() };
+        self.host.execute(session, source, None).await.unwrap()
+    }
+
+    pub(crate) async fn run_file(&self, session: SessionId, path: &str) -> Result<Finished, HostError> {
+        let source = Source::File {
+            path: path.to_owned(),
+            args: serde_json::Map::new(),
+            env: std::collections::BTreeMap::new(),
+        };
+        self.host.execute(session, source, None).await
+    }
+
+    /// The preview of what a snippet gives.
+    pub(crate) async fn preview(&self, session: SessionId, input: &str) -> String {
+        let finished = self.repl(session, input).await;
+        match &finished.execution.result {
+            Some(value) => value.preview.clone(),
+            None => panic!("{input} gave {:?}", finished.execution.error),
+        }
+    }
+}
+
+/// A template that grants nothing.
+pub(crate) fn template() -> Template {
+    Template {
+        id: TemplateId::new(),
+        name: "test".to_owned(),
+        engine: "javy".to_owned(),
+        is_active: true,
+        created_at: now(),
+        updated_at: now(),
+        settings: Settings::default(),
+        capabilities: vec![],
+        startup_files: vec![],
+        modules: vec![],
+        libraries: vec![],
+    }
+}
+
+/// The same with startup files, in the order they were added.
+pub(crate) fn with_startup(files: &[(&str, i64)]) -> Template {
+    let startup_file = |(path, order_index): &(&str, i64)| StartupFile {
+        id: StartupFileId::new(),
+        path: (*path).to_owned(),
+        order_index: *order_index,
+        mode: "eval".to_owned(),
+    };
+    Template { startup_files: files.iter().map(startup_file).collect(), ..template() }
+}
+
+/// A template with the `fs` module and a capability of this config.
+pub(crate) fn with_fs(config: serde_json::Value) -> Template {
+    let capability = Capability {
+        id: CapabilityId::new(),
+        kind: CapabilityKind::Module,
+        name: "fs".to_owned(),
+        enabled: true,
+        config,
+    };
+    Template { modules: vec!["fs".to_owned()], capabilities: vec![capability], ..template() }
+}
+
+/// What an execution printed on its console, a line each.
+pub(crate) fn console(events: &[Event]) -> Vec<String> {
+    let text = |event: &Event| match &event.payload {
+        EventPayload::Console { text, .. } => Some(text.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(text).collect()
+}
