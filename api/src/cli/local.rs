@@ -123,6 +123,11 @@ impl Local {
         };
         Ok(self.host.create_session(request, observer).await?)
     }
+
+    /// Closes the database, everything in it being durable.
+    pub(super) async fn end(&self) -> Result<(), LocalError> {
+        Ok(self.host.storage().clone().shutdown().await?)
+    }
 }
 
 /// Where compiled code is kept: `VM_SYSTEM_CACHE_DIR`, or the user's cache folder.

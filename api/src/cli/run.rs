@@ -30,12 +30,16 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, LocalError> {
         Source::File { path, args: args.args.0.clone(), env: args.env.iter().cloned().collect() };
     let work = async {
         let session = local.session(observer.clone()).await?;
-        Ok::<_, LocalError>(local.host.execute(session.id, source, observer).await?)
+        let finished = local.host.execute(session.id, source, observer).await?;
+        local.host.close_session(session.id).await?;
+        Ok::<_, LocalError>(finished)
     };
     let finished = tokio::select! {
-        finished = work => finished?,
+        finished = work => finished,
         _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
     };
+    local.end().await?;
+    let finished = finished?;
     match args.output {
         Output::Text => print_text(&finished),
         Output::Json => print_json(&finished),
