@@ -40,9 +40,9 @@ check() {
 # Chooses the toolchain: sets the environment that cargo and the C compiler need, and $toolchain.
 choose_toolchain() {
   local flags="-C target-feature=+bulk-memory -C link-arg=-zstack-size=$STACK_BYTES"
-  if [ -x /usr/bin/rustc ] && [ -d /usr/lib/rustlib/src/rust ] || ls /usr/src/rustc-* >/dev/null 2>&1 && [ -x /usr/bin/rustc ]; then
+  if [ -x /usr/bin/rustc ] && [ -d /usr/lib/rustlib/src/rust ]; then
     local tool missing=()
-    for tool in clang-19 wasm-ld-19 llvm-ar-19; do command -v $tool >/dev/null || missing+=("$tool"); done
+    for tool in cargo clang-19 wasm-ld-19 llvm-ar-19 patch; do command -v $tool >/dev/null || missing+=("$tool"); done
     [ -f /usr/lib/wasm32-wasi/libc.a ] || missing+=(wasi-libc)
     [ ${#missing[@]} -eq 0 ] || die "missing: ${missing[*]} (install the Debian packages named at the top of this script)"
     export PATH=/usr/bin:$PATH RUSTC_BOOTSTRAP=1 RQUICKJS_SYS_NO_WASI_SDK=1

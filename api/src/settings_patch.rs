@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn what_a_patch_leaves_out_stays() {
         let mut settings = Settings::default();
-        let patch: SettingsPatch = toml::from_str("limits.cpu_ms = 7\nruntime.strict = true").unwrap();
+        let patch: SettingsPatch =
+            toml::from_str("limits.cpu_ms = 7\nruntime.strict = true").unwrap();
         patch.apply(&mut settings).unwrap();
         let mut expected = Settings::default();
         expected.limits.cpu_ms = 7;
@@ -133,7 +134,8 @@ mod tests {
     #[test]
     fn a_limit_out_of_range_changes_nothing() {
         for wrong in ["limits.mem_mb = 0", "limits.mem_mb = 4096", "limits.wall_ms = 3600001"] {
-            let patch: SettingsPatch = toml::from_str(&format!("runtime.strict = true\n{wrong}")).unwrap();
+            let patch: SettingsPatch =
+                toml::from_str(&format!("runtime.strict = true\n{wrong}")).unwrap();
             let mut settings = Settings::default();
             patch.apply(&mut settings).unwrap_err();
             assert_eq!(settings, Settings::default(), "{wrong}");

@@ -52,10 +52,7 @@ impl From<ReencodeError> for SplitError {
 /// When the module is malformed, imports a memory, defines none or several, or has passive data.
 pub fn split(wasm: &[u8]) -> Result<SplitGuest, SplitError> {
     let memory = memory_type(wasm)?;
-    Ok(SplitGuest {
-        code: code(wasm, memory)?,
-        initial_memory: initial_memory(wasm, memory)?,
-    })
+    Ok(SplitGuest { code: code(wasm, memory)?, initial_memory: initial_memory(wasm, memory)? })
 }
 
 fn memory_type(wasm: &[u8]) -> Result<MemoryType, SplitError> {
@@ -82,7 +79,9 @@ fn code(wasm: &[u8], memory: MemoryType) -> Result<Vec<u8>, SplitError> {
                 imports.import(IMAGE_MODULE, exports::MEMORY, EntityType::Memory(memory));
                 module.section(&imports);
             }
-            Payload::MemorySection(_) | Payload::DataSection(_) | Payload::DataCountSection { .. } => {}
+            Payload::MemorySection(_)
+            | Payload::DataSection(_)
+            | Payload::DataCountSection { .. } => {}
             Payload::StartSection { .. } => {
                 return Err(SplitError::Unsupported("it has a start function"));
             }
@@ -106,10 +105,9 @@ fn initial_memory(wasm: &[u8], memory: MemoryType) -> Result<Vec<u8>, SplitError
     module.section(&exported);
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::DataSection(section) = payload? {
-            let passive = section
-                .clone()
-                .into_iter()
-                .any(|data| matches!(data.map(|data| data.kind), Ok(wasmparser::DataKind::Passive)));
+            let passive = section.clone().into_iter().any(|data| {
+                matches!(data.map(|data| data.kind), Ok(wasmparser::DataKind::Passive))
+            });
             if passive {
                 return Err(SplitError::Unsupported("it has passive data"));
             }

@@ -59,7 +59,8 @@ impl Engine {
     /// Compiles or loads the guest and makes the base image. Takes a second when nothing is
     /// cached, so not on an async worker.
     pub(crate) fn new(options: &EngineOptions) -> Result<Self, HostError> {
-        let wasm = wasmtime::Engine::new(&config(options.max_sessions)).map_err(HostError::engine)?;
+        let wasm =
+            wasmtime::Engine::new(&config(options.max_sessions)).map_err(HostError::engine)?;
         let guest = vm_guest::split(vm_guest::wasm())?;
         let cache = ModuleCache::new(options.cache_dir.clone());
         let code = cache.load_or_compile(&wasm, "guest", &guest.code)?;

@@ -3,7 +3,9 @@
 //! A script's failure is none of these: it is an execution with its status and error.
 
 use std::time::Duration;
-use vm_storage::{ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId};
+use vm_storage::{
+    ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId,
+};
 
 /// What the host refuses, and why.
 #[derive(Debug, thiserror::Error)]

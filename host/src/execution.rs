@@ -73,7 +73,8 @@ impl Run<'_> {
         let limits = self.slot.session.template.settings.limits;
         let mut execution = self.execution(spec);
         let recorder = SharedRecorder::new(execution.id, &limits, self.observer.take());
-        let echo = execution.input.as_ref().or(execution.path.as_ref()).cloned().unwrap_or_default();
+        let echo =
+            execution.input.as_ref().or(execution.path.as_ref()).cloned().unwrap_or_default();
         let echoed = recorder.lock().push(EventPayload::InputEcho { text: echo });
         let fuel = limits::fuel(&limits);
         let started = Instant::now();
@@ -99,7 +100,8 @@ impl Run<'_> {
         };
         execution.metrics.fuel_used = runtime.end(fuel);
         execution.metrics.peak_memory_bytes = runtime.memory_bytes();
-        execution.metrics.wall_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        execution.metrics.wall_ms =
+            u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let lost = conclude(&mut execution, &recorder, end);
         self.commit(execution, &recorder, committed, lost).await
     }
@@ -209,11 +211,7 @@ async fn drive(
     (end, committed.unwrap_or(0))
 }
 
-async fn perform(
-    runtime: &mut Runtime,
-    work: Work<'_>,
-    recorder: &SharedRecorder,
-) -> End {
+async fn perform(runtime: &mut Runtime, work: Work<'_>, recorder: &SharedRecorder) -> End {
     match work {
         Work::Script { script, inputs } => {
             if let Some((args, env)) = inputs

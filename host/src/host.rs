@@ -283,7 +283,8 @@ impl Spec {
 }
 
 fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("checked by their types: texts and maps with string keys are JSON")
+    serde_json::to_string(value)
+        .expect("checked by their types: texts and maps with string keys are JSON")
 }
 
 /// Runs a future in a task of its own, so that it ends whether or not its caller waits.

@@ -97,24 +97,17 @@ pub enum LibraryNameError {
 impl LibraryFolder {
     /// The folder at `path`, which is not looked at before there is something to read in it.
     pub(crate) fn open(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-        }
+        Self { path: path.to_owned() }
     }
 
     /// The source of a library, if it is no longer than `max_bytes`.
     pub(crate) fn read(&self, name: &LibraryName, max_bytes: u64) -> Result<Vec<u8>, LibraryError> {
-        let not_installed = || LibraryError::NotInstalled {
-            name: name.0.clone(),
-        };
+        let not_installed = || LibraryError::NotInstalled { name: name.0.clone() };
         let folder = self.handle()?.ok_or_else(not_installed)?;
         match folder.read(&name.file(), max_bytes) {
             Ok(source) => Ok(source),
             Err(FileError::NotFound) => Err(not_installed()),
-            Err(source) => Err(LibraryError::File {
-                name: name.0.clone(),
-                source,
-            }),
+            Err(source) => Err(LibraryError::File { name: name.0.clone(), source }),
         }
     }
 
@@ -124,13 +117,9 @@ impl LibraryFolder {
             return Ok(Vec::new());
         };
         let root = WorktreePath::strict(".").expect("the root is a strict path");
-        let entries = folder
-            .read_dir(&root, MAX_FOLDER_ENTRIES)
-            .map_err(LibraryError::List)?;
+        let entries = folder.read_dir(&root, MAX_FOLDER_ENTRIES).map_err(LibraryError::List)?;
         let is_file = |name: &LibraryName| {
-            folder
-                .stat(&name.file())
-                .is_ok_and(|stat| stat.kind == FileKind::File)
+            folder.stat(&name.file()).is_ok_and(|stat| stat.kind == FileKind::File)
         };
         let mut names: Vec<LibraryName> = entries
             .iter()
@@ -143,10 +132,7 @@ impl LibraryFolder {
 
     fn handle(&self) -> Result<Option<Worktree>, LibraryError> {
         let opened = std::path::absolute(&self.path)
-            .map_err(|source| WorktreeError::Io {
-                path: self.path.clone(),
-                source,
-            })
+            .map_err(|source| WorktreeError::Io { path: self.path.clone(), source })
             .and_then(|path| Worktree::open(&path));
         match opened {
             Ok(folder) => Ok(Some(folder)),
@@ -182,9 +168,7 @@ impl fmt::Display for LibraryName {
 
 fn check(name: &str) -> Result<(), LibraryNameError> {
     if name.len() > MAX_NAME_BYTES {
-        return Err(LibraryNameError::TooLong {
-            limit: MAX_NAME_BYTES,
-        });
+        return Err(LibraryNameError::TooLong { limit: MAX_NAME_BYTES });
     }
     if name.contains("..") {
         return Err(LibraryNameError::DotDot);
@@ -208,11 +192,11 @@ fn check(name: &str) -> Result<(), LibraryNameError> {
 /// Splits at the first `-` that has a package before it and a digit behind it. A version may hold
 /// all that a package may, so if any split gives a name, this one does.
 fn split_version(name: &str) -> Option<(&str, &str)> {
-    name.match_indices('-')
-        .map(|(at, _)| (&name[..at], &name[at + 1..]))
-        .find(|(package, version)| {
+    name.match_indices('-').map(|(at, _)| (&name[..at], &name[at + 1..])).find(
+        |(package, version)| {
             !package.is_empty() && version.starts_with(|first: char| first.is_ascii_digit())
-        })
+        },
+    )
 }
 
 fn check_characters(part: &str, allowed: fn(char) -> bool) -> Result<(), LibraryNameError> {

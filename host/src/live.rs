@@ -59,7 +59,10 @@ impl LiveSession {
     /// Takes the slot for an execution.
     pub(crate) fn try_enter(&self) -> Result<tokio::sync::OwnedMutexGuard<Slot>, HostError> {
         if !self.ready.load(Ordering::Acquire) {
-            return Err(HostError::SessionNotReady { id: self.id, status: SessionStatus::Starting });
+            return Err(HostError::SessionNotReady {
+                id: self.id,
+                status: SessionStatus::Starting,
+            });
         }
         self.slot.clone().try_lock_owned().map_err(|_| HostError::SessionBusy(self.id))
     }

@@ -116,7 +116,9 @@ impl Recorder {
     /// The last exception recorded.
     pub(crate) fn exception(&self) -> Option<(&str, Option<&str>)> {
         self.events.iter().rev().find_map(|event| match &event.payload {
-            EventPayload::Exception { message, stack } => Some((message.as_str(), stack.as_deref())),
+            EventPayload::Exception { message, stack } => {
+                Some((message.as_str(), stack.as_deref()))
+            }
             EventPayload::InputEcho { .. }
             | EventPayload::Console { .. }
             | EventPayload::Value(_)

@@ -148,9 +148,7 @@ impl Failure {
             Self::WallTime => {
                 (ExecutionErrorCode::WallTimeExceeded, "wall_ms is used up".to_owned())
             }
-            Self::Cancelled => {
-                (ExecutionErrorCode::Cancelled, "the session was closed".to_owned())
-            }
+            Self::Cancelled => (ExecutionErrorCode::Cancelled, "the session was closed".to_owned()),
             Self::Output(limit) => (ExecutionErrorCode::OutputLimitExceeded, limit.to_string()),
             Self::Trapped(why) => {
                 (ExecutionErrorCode::GuestTrapped, format!("the guest trapped: {why}"))
@@ -246,7 +244,8 @@ impl Runtime {
     /// Ends what [`Runtime::begin`] began; gives the fuel used of `fuel`.
     pub(crate) fn end(&mut self, fuel: u64) -> u64 {
         self.store.data().recorder.set(None);
-        let left = self.store.get_fuel().expect("checked by the engine's configuration: fuel is on");
+        let left =
+            self.store.get_fuel().expect("checked by the engine's configuration: fuel is on");
         fuel.saturating_sub(left)
     }
 
@@ -354,7 +353,9 @@ impl Runtime {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<Option<u32>, Failure> {
-        let Ok(len) = u32::try_from(bytes.len()) else { return Ok(None) };
+        let Ok(len) = u32::try_from(bytes.len()) else {
+            return Ok(None);
+        };
         let address = self.alloc.call_async(&mut self.store, len).await;
         let address = address.map_err(|error| Failure::of(&error))?;
         if address == 0 {

@@ -253,7 +253,9 @@ impl<'a> Startup<'a> {
             then: Some(then),
         };
         let finished = run.run(spec, work).await?;
-        let Some(error) = finished.execution.error else { return Ok(()) };
+        let Some(error) = finished.execution.error else {
+            return Ok(());
+        };
         Err(HostError::StartupFailed {
             session: live.id,
             execution: Some(finished.execution.id),
@@ -307,8 +309,8 @@ pub(crate) fn read_file(
     max_bytes: u64,
 ) -> Result<Vec<u8>, HostError> {
     let given = || path.to_owned();
-    let relative =
-        WorktreePath::strict(path).map_err(|source| HostError::InvalidPath { path: given(), source })?;
+    let relative = WorktreePath::strict(path)
+        .map_err(|source| HostError::InvalidPath { path: given(), source })?;
     worktree
         .read(&relative, max_bytes)
         .map_err(|source: FileError| HostError::File { path: given(), source })
@@ -317,9 +319,10 @@ pub(crate) fn read_file(
 fn runtime_options(slot: &Slot) -> RuntimeOptions {
     let template = &slot.session.template;
     let max_memory_bytes = limits::memory_bytes(&template.settings.limits);
-    let files = template.modules.iter().any(|module| module == FS).then(|| {
-        Files::new(Arc::clone(&slot.worktree), file_access(template), max_memory_bytes)
-    });
+    let files =
+        template.modules.iter().any(|module| module == FS).then(|| {
+            Files::new(Arc::clone(&slot.worktree), file_access(template), max_memory_bytes)
+        });
     RuntimeOptions {
         max_memory_bytes,
         grants: Grants { modules: template.modules.clone(), files },

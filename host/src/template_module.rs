@@ -195,8 +195,13 @@ fn encode(compiled: &[Vec<u8>]) -> Vec<u8> {
     types.ty().function([ValType::I32], [ValType::I32]);
     types.ty().function([ValType::I32, ValType::I32], []);
     let mut imports = ImportSection::new();
-    let memory =
-        MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    let memory = MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    };
     imports.import(GUEST_MODULE, exports::MEMORY, EntityType::Memory(memory));
     imports.import(GUEST_MODULE, exports::ALLOC, EntityType::Function(0));
     imports.import(GUEST_MODULE, exports::RUN, EntityType::Function(1));

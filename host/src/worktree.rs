@@ -42,9 +42,7 @@ impl Worktree {
     /// Opens the directory at the absolute `path`, through symbolic links if there are any.
     pub(crate) fn open(path: &Path) -> Result<Self, WorktreeError> {
         if !path.is_absolute() {
-            return Err(WorktreeError::NotAbsolute {
-                path: path.to_owned(),
-            });
+            return Err(WorktreeError::NotAbsolute { path: path.to_owned() });
         }
         let refused = |source: io::Error| WorktreeError::from_io(path, source);
         let canonical = path.canonicalize().map_err(refused)?;
@@ -52,12 +50,7 @@ impl Worktree {
         let dir = Dir::open_ambient_dir(&canonical, ambient_authority()).map_err(refused)?;
         let metadata = dir.dir_metadata().map_err(refused)?;
         let identity = (metadata.dev(), metadata.ino());
-        Ok(Self {
-            dir,
-            given: path.to_owned(),
-            canonical,
-            identity,
-        })
+        Ok(Self { dir, given: path.to_owned(), canonical, identity })
     }
 
     /// The root without symbolic links, as it was when it was opened.
@@ -82,9 +75,7 @@ impl Worktree {
             .into_iter()
             .find_map(|root| Path::new(path).strip_prefix(root).ok())
             .ok_or(PathError::Outside)?;
-        let inside = inside
-            .to_str()
-            .expect("the end of a str at a path separator is a str");
+        let inside = inside.to_str().expect("the end of a str at a path separator is a str");
         // The root itself is "." rather than an empty path.
         WorktreePath::relative(if inside.is_empty() { "." } else { inside })
     }

@@ -49,11 +49,7 @@ fn commit(session_id: SessionId) -> ExecutionCommit {
             text: "a line of output".to_owned(),
         },
     };
-    ExecutionCommit {
-        new_events: (1..=3).map(event).collect(),
-        execution,
-        session: None,
-    }
+    ExecutionCommit { new_events: (1..=3).map(event).collect(), execution, session: None }
 }
 
 fn benchmark(criterion: &mut Criterion) {
@@ -63,16 +59,11 @@ fn benchmark(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let session = session();
     let id = session.id;
-    runtime
-        .block_on(storage.put_session(session))
-        .expect("a session");
+    runtime.block_on(storage.put_session(session)).expect("a session");
 
     criterion.bench_function("one execution with 3 events", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
-            storage
-                .commit_execution(commit(id))
-                .await
-                .expect("a commit");
+            storage.commit_execution(commit(id)).await.expect("a commit");
         });
     });
     criterion.bench_function("16 executions with 3 events at once", |bencher| {

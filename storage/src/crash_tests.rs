@@ -46,10 +46,7 @@ fn running(session_id: SessionId) -> Execution {
 }
 
 fn over(session_id: SessionId) -> Execution {
-    Execution {
-        status: ExecutionStatus::Ok,
-        ..running(session_id)
-    }
+    Execution { status: ExecutionStatus::Ok, ..running(session_id) }
 }
 
 /// An execution with events of these numbers, each some hundred bytes long.
@@ -58,10 +55,7 @@ fn commit(execution: &Execution, seqs: std::ops::RangeInclusive<u64>) -> Executi
         execution_id: execution.id,
         seq,
         ts: now(),
-        payload: EventPayload::Console {
-            level: ConsoleLevel::Log,
-            text: "text ".repeat(100),
-        },
+        payload: EventPayload::Console { level: ConsoleLevel::Log, text: "text ".repeat(100) },
     };
     ExecutionCommit {
         execution: execution.clone(),

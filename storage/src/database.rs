@@ -150,19 +150,16 @@ impl Slot {
     /// Closes the file and releases its lock, for good.
     pub(crate) fn close(&self) -> Result<(), StorageError> {
         match self.set(State::Closed) {
-            State::Open(database) => database
-                .close()
-                .map_err(|error| self.unavailable(error.to_string())),
+            State::Open(database) => {
+                database.close().map_err(|error| self.unavailable(error.to_string()))
+            }
             State::Down { .. } | State::Closed => Ok(()),
         }
     }
 
     /// Waits for the reads under way; gives the state before, so that it is dropped outside the lock.
     fn set(&self, state: State) -> State {
-        std::mem::replace(
-            &mut *self.state.write().unwrap_or_else(PoisonError::into_inner),
-            state,
-        )
+        std::mem::replace(&mut *self.state.write().unwrap_or_else(PoisonError::into_inner), state)
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -178,15 +175,10 @@ impl Slot {
     }
 
     pub(crate) fn unavailable(&self, detail: String) -> StorageError {
-        StorageError::Unavailable {
-            path: self.source.path().to_owned(),
-            detail,
-        }
+        StorageError::Unavailable { path: self.source.path().to_owned(), detail }
     }
 
     pub(crate) fn closed(&self) -> StorageError {
-        StorageError::Closed {
-            path: self.source.path().to_owned(),
-        }
+        StorageError::Closed { path: self.source.path().to_owned() }
     }
 }

@@ -128,11 +128,7 @@ pub struct ValuePayload {
     /// How a REPL shows it.
     pub preview: String,
     /// Its JSON, where it has one; `Some(Null)` is JavaScript's `null`.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub json: Option<serde_json::Value>,
 }
 
@@ -146,10 +142,7 @@ fn present<'de, D: Deserializer<'de>>(
 /// What JavaScript calls a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    missing_docs,
-    reason = "each variant is the JavaScript name and nothing else"
-)]
+#[expect(missing_docs, reason = "each variant is the JavaScript name and nothing else")]
 pub enum ValueType {
     Number,
     String,

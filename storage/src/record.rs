@@ -22,20 +22,12 @@ pub(crate) fn encode<T: Serialize>(name: &dyn Display, value: &T) -> Result<Vec<
         .expect("checked by construction: records have string keys and no failing serializers");
     if bytes.len() > MAX_RECORD_BYTES {
         let (record, limit) = (name.to_string(), MAX_RECORD_BYTES);
-        return Err(StorageError::RecordTooLarge {
-            record,
-            bytes: bytes.len(),
-            limit,
-        });
+        return Err(StorageError::RecordTooLarge { record, bytes: bytes.len(), limit });
     }
     let depth = depth(&bytes);
     if depth > MAX_RECORD_DEPTH {
         let (record, limit) = (name.to_string(), MAX_RECORD_DEPTH);
-        return Err(StorageError::RecordTooDeep {
-            record,
-            depth,
-            limit,
-        });
+        return Err(StorageError::RecordTooDeep { record, depth, limit });
     }
     Ok(bytes)
 }
@@ -89,20 +81,14 @@ mod tests {
     #[test]
     fn a_deeper_record_is_refused_by_name() {
         let error = encode(&"probe", &nested(MAX_RECORD_DEPTH + 1)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the probe nests 128 levels, past the limit of 127"
-        );
+        assert_eq!(error.to_string(), "the probe nests 128 levels, past the limit of 127");
     }
 
     #[test]
     fn a_record_past_the_size_limit_is_refused_by_name() {
         encode(&"probe", &"x".repeat(MAX_RECORD_BYTES - 2)).unwrap();
         let error = encode(&"probe", &"x".repeat(MAX_RECORD_BYTES - 1)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the probe has 16777217 bytes, past the limit of 16777216"
-        );
+        assert_eq!(error.to_string(), "the probe has 16777217 bytes, past the limit of 16777216");
     }
 
     #[test]

@@ -37,10 +37,7 @@ pub struct StorageOptions {
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self {
-            cache_bytes: 64 * 1024 * 1024,
-            reopen_pause: Duration::from_millis(250),
-        }
+        Self { cache_bytes: 64 * 1024 * 1024, reopen_pause: Duration::from_millis(250) }
     }
 }
 

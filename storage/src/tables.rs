@@ -148,10 +148,7 @@ pub(crate) fn last_number<V: redb::Value + 'static>(
 
 /// The value under an event's key: what the key does not say already.
 pub(crate) fn encode_event(event: &Event) -> Result<Vec<u8>, StorageError> {
-    encode(
-        &event_name(event.execution_id, event.seq),
-        &(event.ts, &event.payload),
-    )
+    encode(&event_name(event.execution_id, event.seq), &(event.ts, &event.payload))
 }
 
 /// The event of a key and its value.
@@ -161,12 +158,7 @@ pub(crate) fn decode_event(
     bytes: &[u8],
 ) -> Result<Event, StorageError> {
     let (ts, payload): (Timestamp, EventPayload) = decode(&event_name(execution_id, seq), bytes)?;
-    Ok(Event {
-        execution_id,
-        seq,
-        ts,
-        payload,
-    })
+    Ok(Event { execution_id, seq, ts, payload })
 }
 
 fn event_name(execution_id: ExecutionId, seq: u64) -> impl Display {

@@ -63,13 +63,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            cpu_ms: 2_000,
-            wall_ms: 5_000,
-            mem_mb: 128,
-            max_events: 50_000,
-            max_output_kb: 256,
-        }
+        Self { cpu_ms: 2_000, wall_ms: 5_000, mem_mb: 128, max_events: 50_000, max_output_kb: 256 }
     }
 }
 
@@ -107,11 +101,7 @@ pub struct RuntimeSettings {
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
-        Self {
-            esm: true,
-            strict: false,
-            console: true,
-        }
+        Self { esm: true, strict: false, console: true }
     }
 }
 

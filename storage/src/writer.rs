@@ -62,10 +62,7 @@ pub(crate) fn durable_write(
 /// Starts the writer's thread.
 pub(crate) fn start(slot: &Arc<Slot>) -> Result<Queue, StorageError> {
     let (queue, requests) = Queue::new();
-    let writer = Writer {
-        slot: Arc::clone(slot),
-        requests,
-    };
+    let writer = Writer { slot: Arc::clone(slot), requests };
     std::thread::Builder::new()
         .name("vm-storage-writer".to_owned())
         .spawn(move || writer.run())
@@ -123,13 +120,9 @@ impl Writer {
 
     /// Commits a group and answers all of it.
     fn carry_out(&self, group: Vec<WriteRequest>) {
-        let (works, replies): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .map(|write| (write.work, (write.reply, write.room)))
-            .unzip();
-        self.slot
-            .requests
-            .fetch_add(replies.len() as u64, Ordering::Relaxed);
+        let (works, replies): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|write| (write.work, (write.reply, write.room))).unzip();
+        self.slot.requests.fetch_add(replies.len() as u64, Ordering::Relaxed);
         if self.slot.wants_reopening()
             && let Err(detail) = self.slot.reopen()
         {
@@ -163,8 +156,7 @@ impl Writer {
     /// What became of each of a group, or why there is no telling.
     fn commit(&self, works: Vec<Work>) -> Result<Vec<Result<(), StorageError>>, String> {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            self.slot
-                .with_open(|database| Ok(self.commit_to(database, works)))
+            self.slot.with_open(|database| Ok(self.commit_to(database, works)))
         }));
         match attempt {
             Ok(Ok(Ok(outcomes))) => Ok(outcomes),

@@ -4,12 +4,8 @@ use super::{Exit, LocalArgs, template_file};
 use crate::settings_patch::{LimitsPatch, OutOfRange, SettingsPatch};
 use std::io;
 use std::path::{Path, PathBuf};
-use vm_host::{
-    FileError, Host, HostError, HostOptions, Observer, SessionRequest,
-};
-use vm_storage::{
-    ExecutionErrorCode, Session, Storage, StorageError, StorageOptions, Template,
-};
+use vm_host::{FileError, Host, HostError, HostOptions, Observer, SessionRequest};
+use vm_storage::{ExecutionErrorCode, Session, Storage, StorageError, StorageOptions, Template};
 
 /// What keeps a command from running.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +137,8 @@ fn cache_dir() -> Option<PathBuf> {
 
 fn canonical(path: &Path) -> Result<String, LocalError> {
     let given = || path.to_owned();
-    let path = path.canonicalize().map_err(|source| LocalError::NoSuchFile { path: given(), source })?;
+    let path =
+        path.canonicalize().map_err(|source| LocalError::NoSuchFile { path: given(), source })?;
     path.into_os_string().into_string().map_err(|path| LocalError::NotUtf8 { path: path.into() })
 }
 
@@ -152,10 +149,12 @@ pub(super) fn folder_and_name(file: &Path) -> Result<(PathBuf, String), LocalErr
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         Some(_) | None => PathBuf::from("."),
     };
-    let name = file.file_name().ok_or_else(|| LocalError::Host(HostError::File {
-        path: file.display().to_string(),
-        source: FileError::IsADirectory,
-    }))?;
+    let name = file.file_name().ok_or_else(|| {
+        LocalError::Host(HostError::File {
+            path: file.display().to_string(),
+            source: FileError::IsADirectory,
+        })
+    })?;
     let name = name.to_str().ok_or_else(|| LocalError::NotUtf8 { path: given() })?;
     Ok((folder, name.to_owned()))
 }

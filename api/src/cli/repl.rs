@@ -61,8 +61,10 @@ impl Repl {
 
     fn interactive(&mut self, runtime: &Runtime) -> Result<(), LocalError> {
         let mut editor = editor();
-        let prompt =
-            DefaultPrompt::new(DefaultPromptSegment::Basic("js".to_owned()), DefaultPromptSegment::Empty);
+        let prompt = DefaultPrompt::new(
+            DefaultPromptSegment::Basic("js".to_owned()),
+            DefaultPromptSegment::Empty,
+        );
         printer::stdout_line("vm-system: JavaScript in a session of its own; .help lists commands");
         loop {
             match editor.read_line(&prompt) {
@@ -73,7 +75,9 @@ impl Repl {
                 }
                 Ok(Signal::CtrlD) => return Ok(()),
                 Ok(_) => {}
-                Err(source) => return Err(LocalError::Io { what: "cannot read the line", source }),
+                Err(source) => {
+                    return Err(LocalError::Io { what: "cannot read the line", source });
+                }
             }
         }
     }
@@ -108,7 +112,8 @@ impl Repl {
     async fn evaluate(&mut self, input: String) -> Result<(), LocalError> {
         let host = self.local.host.clone();
         let source = Source::Repl { input };
-        let mut execution = std::pin::pin!(host.execute(self.session, source, Some(printer::observer())));
+        let mut execution =
+            std::pin::pin!(host.execute(self.session, source, Some(printer::observer())));
         let finished = tokio::select! {
             finished = &mut execution => finished?,
             _ = tokio::signal::ctrl_c() => {

@@ -57,15 +57,15 @@ pub(super) fn read(path: Option<&Path>) -> Result<Template, LocalError> {
             let read = || -> std::io::Result<String> {
                 let mut text = String::new();
                 let file = std::fs::File::open(path)?;
-                std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_BYTES), &mut text)?;
+                std::io::Read::read_to_string(
+                    &mut std::io::Read::take(file, MAX_BYTES),
+                    &mut text,
+                )?;
                 Ok(text)
             };
-            let text =
-                read().map_err(|source| LocalError::TemplateFile { path: at(), source })?;
-            toml::from_str(&text).map_err(|error| LocalError::Template {
-                path: at(),
-                reason: error.to_string(),
-            })?
+            let text = read().map_err(|source| LocalError::TemplateFile { path: at(), source })?;
+            toml::from_str(&text)
+                .map_err(|error| LocalError::Template { path: at(), reason: error.to_string() })?
         }
     };
     let mut settings = Settings::default();

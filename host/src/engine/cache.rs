@@ -98,8 +98,12 @@ fn store(folder: &Path, path: &Path, compiled: &[u8]) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     check_owner(folder)?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     let written = file
         .write_all(&Sha256::digest(compiled))
         .and_then(|()| file.write_all(compiled))
@@ -131,7 +135,11 @@ mod tests {
         cache.load_or_compile(&engine, "guest", WASM).unwrap();
         let file = only_file(&folder);
         let good = fs::read(&file).unwrap();
-        for damaged in [&good[..10], &good[..good.len() - 1], &[&good[..40], &[!good[40]], &good[41..]].concat()] {
+        for damaged in [
+            &good[..10],
+            &good[..good.len() - 1],
+            &[&good[..40], &[!good[40]], &good[41..]].concat(),
+        ] {
             fs::write(&file, damaged).unwrap();
             assert!(load(&engine, &folder, &file).is_err());
             cache.load_or_compile(&engine, "guest", WASM).unwrap();

@@ -42,6 +42,7 @@ fn a_package_a_dash_and_a_version_are_a_name() {
         "-a-1",
         "lib-1.0.0-beta.2",
         "lib-1.0.0-RC1+build_5",
+        "lib-1.0.0-RC-2",
         "@scope__name-1.0.0",
         "@a.b-c__d__e-1.0.0",
     ] {
@@ -73,10 +74,7 @@ fn what_could_leave_the_folder_is_not_a_name() {
     check("lodash-4..17", Err(LibraryNameError::DotDot));
     check("a/lodash-4.17.21", Err(LibraryNameError::Character('/')));
     check("/lodash-4.17.21", Err(LibraryNameError::Character('/')));
-    check(
-        "@scope/name__a-1.0.0",
-        Err(LibraryNameError::Character('/')),
-    );
+    check("@scope/name__a-1.0.0", Err(LibraryNameError::Character('/')));
     check("lodash-4.17.21/a", Err(LibraryNameError::Character('/')));
     check("lodash-4\\a", Err(LibraryNameError::Character('\\')));
     check("lodash-4\0", Err(LibraryNameError::Character('\0')));
@@ -90,36 +88,22 @@ fn what_could_leave_the_folder_is_not_a_name() {
 fn a_name_longer_than_the_bound_is_refused() {
     let longest = format!("{}-1", "a".repeat(MAX_NAME_BYTES - 2));
     check(&longest, Ok(()));
-    check(
-        &format!("{longest}0"),
-        Err(LibraryNameError::TooLong {
-            limit: MAX_NAME_BYTES,
-        }),
-    );
+    check(&format!("{longest}0"), Err(LibraryNameError::TooLong { limit: MAX_NAME_BYTES }));
 }
 
 #[test]
 fn a_library_is_read_from_its_file() {
     let (folder, libraries) = folder();
     fs::write(folder.path().join("@scope__a-1.0.0.js"), "source").unwrap();
-    assert_eq!(
-        libraries.read(&name("@scope__a-1.0.0"), 6).unwrap(),
-        b"source"
-    );
+    assert_eq!(libraries.read(&name("@scope__a-1.0.0"), 6).unwrap(), b"source");
     let read = libraries.read(&name("@scope__a-1.0.0"), 5);
-    let Err(LibraryError::File {
-        name: library,
-        source: FileError::TooLarge { limit: 5 },
-    }) = read
+    let Err(LibraryError::File { name: library, source: FileError::TooLarge { limit: 5 } }) = read
     else {
         panic!("{read:?}")
     };
     assert_eq!(library, "@scope__a-1.0.0");
     let missing = libraries.read(&name("a-1.0.0"), 6).unwrap_err();
-    assert!(
-        matches!(missing, LibraryError::NotInstalled { .. }),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, LibraryError::NotInstalled { .. }), "{missing:?}");
     assert_eq!(missing.to_string(), "library a-1.0.0 is not installed");
 }
 
@@ -130,13 +114,7 @@ fn a_library_that_is_a_link_out_of_the_folder_is_refused() {
     fs::write(outside.path().join("secret"), "secret").unwrap();
     symlink(outside.path().join("secret"), folder.path().join("a-1.js")).unwrap();
     let read = libraries.read(&name("a-1"), 6);
-    let escapes = matches!(
-        &read,
-        Err(LibraryError::File {
-            source: FileError::Escapes,
-            ..
-        })
-    );
+    let escapes = matches!(&read, Err(LibraryError::File { source: FileError::Escapes, .. }));
     assert!(escapes, "{read:?}");
 }
 
@@ -144,15 +122,7 @@ fn a_library_that_is_a_link_out_of_the_folder_is_refused() {
 fn a_list_has_only_files_with_a_library_s_name() {
     let (folder, libraries) = folder();
     let path = |name: &str| folder.path().join(name);
-    for file in [
-        "b-1.js",
-        "b-1-rc.js",
-        "a-2.js",
-        "a-2.json",
-        "a-2",
-        "Notes-1.js",
-        "readme.js",
-    ] {
+    for file in ["b-1.js", "b-1-rc.js", "a-2.js", "a-2.json", "a-2", "Notes-1.js", "readme.js"] {
         fs::write(path(file), "").unwrap();
     }
     fs::create_dir(path("c-1.js")).unwrap();
@@ -171,10 +141,7 @@ fn a_folder_with_more_entries_than_the_bound_is_not_listed() {
     }
     let listed = libraries.list();
     assert!(
-        matches!(
-            &listed,
-            Err(LibraryError::List(FileError::TooManyEntries { .. }))
-        ),
+        matches!(&listed, Err(LibraryError::List(FileError::TooManyEntries { .. }))),
         "{listed:?}"
     );
 }
@@ -186,10 +153,7 @@ fn a_folder_that_does_not_exist_has_no_libraries_until_it_is_made() {
     let libraries = LibraryFolder::open(&path);
     assert!(libraries.list().unwrap().is_empty());
     let missing = libraries.read(&name("a-1"), 9);
-    assert!(
-        matches!(missing, Err(LibraryError::NotInstalled { .. })),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, Err(LibraryError::NotInstalled { .. })), "{missing:?}");
     fs::create_dir(&path).unwrap();
     fs::write(path.join("a-1.js"), "source").unwrap();
     assert_eq!(libraries.list().unwrap(), [name("a-1")]);
@@ -202,10 +166,7 @@ fn a_relative_folder_is_beneath_the_working_directory() {
     assert!(missing.unwrap().is_empty());
     // Tests run in the folder of their crate.
     let present = LibraryFolder::open(Path::new("src")).read(&name("a-1"), 9);
-    assert!(
-        matches!(present, Err(LibraryError::NotInstalled { .. })),
-        "{present:?}"
-    );
+    assert!(matches!(present, Err(LibraryError::NotInstalled { .. })), "{present:?}");
 }
 
 #[test]
@@ -213,10 +174,7 @@ fn a_folder_that_is_a_file_is_an_error_that_does_not_say_where() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let listed = LibraryFolder::open(file.path()).list().unwrap_err();
     assert!(
-        matches!(
-            &listed,
-            LibraryError::Folder(WorktreeError::NotADirectory { .. })
-        ),
+        matches!(&listed, LibraryError::Folder(WorktreeError::NotADirectory { .. })),
         "{listed:?}"
     );
     assert_eq!(listed.to_string(), "the library folder cannot be used");

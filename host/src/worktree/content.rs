@@ -24,8 +24,7 @@ pub(super) struct RegularFile {
 impl Worktree {
     /// The whole content of the file at `path`, if it is no longer than `max_bytes`.
     pub(crate) fn read(&self, path: &WorktreePath, max_bytes: u64) -> Result<Vec<u8>, FileError> {
-        self.open_regular(path, OpenOptions::new().read(true))?
-            .read(max_bytes)
+        self.open_regular(path, OpenOptions::new().read(true))?.read(max_bytes)
     }
 
     /// Makes `content` the whole content of the file at `path`, which is created if need be.
@@ -47,9 +46,7 @@ impl Worktree {
     ) -> Result<RegularFile, FileError> {
         // O_CLOEXEC is always set by cap-std.
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = self
-            .dir
-            .open_with(path, options.custom_flags(flags.bits().cast_signed()))?;
+        let file = self.dir.open_with(path, options.custom_flags(flags.bits().cast_signed()))?;
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(FileError::IsADirectory);
@@ -57,10 +54,7 @@ impl Worktree {
         if !metadata.is_file() {
             return Err(FileError::NotAFile);
         }
-        Ok(RegularFile {
-            file,
-            bytes: metadata.len(),
-        })
+        Ok(RegularFile { file, bytes: metadata.len() })
     }
 }
 
@@ -76,9 +70,7 @@ impl RegularFile {
             let before = content.len() as u64;
             // One byte beyond the limit tells a file that fills it from a longer one.
             let room = (max_bytes - before).saturating_add(1);
-            (&self.file)
-                .take(room.min(CHUNK_BYTES as u64))
-                .read_to_end(&mut content)?;
+            (&self.file).take(room.min(CHUNK_BYTES as u64)).read_to_end(&mut content)?;
             let now = content.len() as u64;
             if now > max_bytes {
                 return Err(too_large);

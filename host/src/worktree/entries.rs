@@ -92,15 +92,8 @@ impl FileStat {
         } else {
             FileKind::Other
         };
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a double counts seconds to 2^53 exactly"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a double counts seconds to 2^53 exactly")]
         let modified_ms = metadata.mtime() as f64 * 1e3 + metadata.mtime_nsec() as f64 / 1e6;
-        Self {
-            kind,
-            size: metadata.size(),
-            modified_ms,
-        }
+        Self { kind, size: metadata.size(), modified_ms }
     }
 }

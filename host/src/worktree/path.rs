@@ -60,9 +60,7 @@ impl WorktreePath {
             return Err(PathError::Empty);
         }
         if path.len() > MAX_PATH_BYTES {
-            return Err(PathError::TooLong {
-                limit: MAX_PATH_BYTES,
-            });
+            return Err(PathError::TooLong { limit: MAX_PATH_BYTES });
         }
         if path.contains('\0') {
             return Err(PathError::Nul);
@@ -71,10 +69,7 @@ impl WorktreePath {
             return Err(PathError::Absolute);
         }
         let mut normal = String::with_capacity(path.len());
-        for component in path
-            .split('/')
-            .filter(|component| !matches!(*component, "" | "."))
-        {
+        for component in path.split('/').filter(|component| !matches!(*component, "" | ".")) {
             if !normal.is_empty() {
                 normal.push('/');
             }

@@ -44,12 +44,7 @@ impl Fixture {
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("secret"), SECRET).unwrap();
         let worktree = Arc::new(Worktree::open(&inside).unwrap());
-        Self {
-            inside,
-            outside,
-            worktree,
-            _folder: folder,
-        }
+        Self { inside, outside, worktree, _folder: folder }
     }
 
     fn file(&self, path: &str, content: &str) -> &Self {
@@ -87,15 +82,10 @@ impl Fixture {
     }
 
     fn assert_outside_is_untouched(&self) {
-        let names: Vec<_> = fs::read_dir(&self.outside)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let names: Vec<_> =
+            fs::read_dir(&self.outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["secret"]);
-        assert_eq!(
-            fs::read_to_string(self.outside.join("secret")).unwrap(),
-            SECRET
-        );
+        assert_eq!(fs::read_to_string(self.outside.join("secret")).unwrap(), SECRET);
     }
 }
 
@@ -103,20 +93,14 @@ impl Fixture {
 fn in_time<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(task()));
-    receiver
-        .recv_timeout(DEADLINE)
-        .expect("it neither blocks nor panics")
+    receiver.recv_timeout(DEADLINE).expect("it neither blocks nor panics")
 }
 
 /// Asserts what a `Result` is, and shows it if it is not.
 macro_rules! assert_is {
     ($value:expr, $pattern:pat) => {
         let value = $value;
-        assert!(
-            matches!(value, $pattern),
-            "{} is {value:?}",
-            stringify!($value)
-        );
+        assert!(matches!(value, $pattern), "{} is {value:?}", stringify!($value));
     };
 }
 use assert_is;

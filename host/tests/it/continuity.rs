@@ -21,7 +21,8 @@ async fn every_kind_of_declaration_is_seen_in_the_next_execution() {
         let finished = test.repl(session, declaration).await;
         assert_eq!(finished.execution.status, ExecutionStatus::Ok, "{declaration}");
     }
-    let seen = test.preview(session, "[a, b, c, d(), new E().five(), f, await g(), h].join()").await;
+    let seen =
+        test.preview(session, "[a, b, c, d(), new E().five(), f, await g(), h].join()").await;
     assert_eq!(seen, "'1,2,3,4,5,6,7,8'");
 }
 
@@ -43,7 +44,10 @@ async fn sessions_do_not_see_each_other() {
     let test = TestHost::start().await;
     let (one, two) = (test.session(template()).await, test.session(template()).await);
     test.repl(one, "var secret = 1; Object.prototype.leak = 1; Array.prototype.push = null").await;
-    assert_eq!(test.preview(two, "typeof secret + typeof ({}).leak + typeof [].push").await, "'undefinedundefinedfunction'");
+    assert_eq!(
+        test.preview(two, "typeof secret + typeof ({}).leak + typeof [].push").await,
+        "'undefinedundefinedfunction'"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +148,8 @@ async fn cycles_are_collected_so_that_a_long_session_does_not_grow() {
     let session = test.session(template()).await;
     let mut peak = Vec::new();
     for _ in 0..6 {
-        let script = "for (let i = 0; i < 20000; i++) { const a = { pad: [i, i] }, b = { a }; a.b = b } 0";
+        let script =
+            "for (let i = 0; i < 20000; i++) { const a = { pad: [i, i] }, b = { a }; a.b = b } 0";
         peak.push(test.repl(session, script).await.execution.metrics.peak_memory_bytes);
     }
     assert_eq!(peak[1], peak[5], "the heap still grows: {peak:?}");

@@ -20,7 +20,8 @@ async fn thrown(test: &TestHost, session: SessionId, input: &str) -> (String, Op
 async fn exceptions_have_their_message_and_the_users_positions() {
     let test = TestHost::start().await;
     let session = test.session(template()).await;
-    let input = "function inner() {\n  return missing\n}\nfunction outer() { return inner() }\nouter()";
+    let input =
+        "function inner() {\n  return missing\n}\nfunction outer() { return inner() }\nouter()";
     let (message, stack) = thrown(&test, session, input).await;
     assert_eq!(message, "ReferenceError: missing is not defined");
     let stack = stack.unwrap();

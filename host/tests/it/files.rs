@@ -18,7 +18,8 @@ async fn a_file_to_run_is_found_beneath_the_worktree_only() {
     symlink("../secret.js", test.worktree().join("relative.js")).unwrap();
     symlink(test.outside().join("secret.js"), test.worktree().join("absolute.js")).unwrap();
     let fifo = test.worktree().join("fifo.js");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
 
     for path in ["src/app.js", "./src//app.js", "link.js"] {
         let finished = test.run_file(session, path).await.unwrap();
@@ -73,7 +74,10 @@ async fn reading_is_granted_with_the_module() {
         ("fs.readdirSync('.')", "[ 'bytes.bin', 'folder' ]".to_owned()),
         ("fs.statSync('bytes.bin').size", "3".to_owned()),
         ("fs.statSync('folder').isDirectory()", "true".to_owned()),
-        ("fs.statSync('bytes.bin').isFile() && !fs.statSync('bytes.bin').isDirectory()", "true".to_owned()),
+        (
+            "fs.statSync('bytes.bin').isFile() && !fs.statSync('bytes.bin').isDirectory()",
+            "true".to_owned(),
+        ),
         ("fs.statSync('bytes.bin').mtime instanceof Date", "true".to_owned()),
         ("require('fs') === require('node:fs')", "true".to_owned()),
     ] {
@@ -85,7 +89,9 @@ async fn reading_is_granted_with_the_module() {
 
 /// Code and message of what a call of `fs` throws.
 async fn refused(test: &TestHost, session: vm_storage::SessionId, call: &str) -> String {
-    let script = format!("try {{ require('fs').{call}; 'granted' }} catch (e) {{ e.code + ' ' + e.syscall }}");
+    let script = format!(
+        "try {{ require('fs').{call}; 'granted' }} catch (e) {{ e.code + ' ' + e.syscall }}"
+    );
     test.preview(session, &script).await
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vm_host::{Finished, Host, HostError, HostOptions, SessionRequest, Source};
 use vm_storage::{
-    Capability, CapabilityId, CapabilityKind, Event, EventPayload, Settings, SessionId, StartupFile,
-    StartupFileId, Storage, StorageOptions, Template, TemplateId, now,
+    Capability, CapabilityId, CapabilityKind, Event, EventPayload, SessionId, Settings,
+    StartupFile, StartupFileId, Storage, StorageOptions, Template, TemplateId, now,
 };
 
 /// Sessions that a test's host may hold.
@@ -47,7 +47,8 @@ impl TestHost {
     }
 
     pub(crate) fn library(&self, name: &str, content: &str) {
-        fs::write(self.folder.path().join("libraries").join(format!("{name}.js")), content).unwrap();
+        fs::write(self.folder.path().join("libraries").join(format!("{name}.js")), content)
+            .unwrap();
     }
 
     pub(crate) async fn try_session(&self, template: Template) -> Result<SessionId, HostError> {
@@ -70,7 +71,11 @@ impl TestHost {
         self.host.execute(session, source, None).await.unwrap()
     }
 
-    pub(crate) async fn run_file(&self, session: SessionId, path: &str) -> Result<Finished, HostError> {
+    pub(crate) async fn run_file(
+        &self,
+        session: SessionId,
+        path: &str,
+    ) -> Result<Finished, HostError> {
         let source = Source::File {
             path: path.to_owned(),
             args: serde_json::Map::new(),

@@ -64,7 +64,9 @@ async fn too_many_events_stop_the_execution_at_the_limit() {
     // The echo and four lines, then the host's own word.
     assert_eq!(console(&finished.events), ["0", "1", "2", "3"]);
     assert_eq!(finished.events.len(), 6);
-    assert!(matches!(&finished.events[5].payload, EventPayload::System { message, .. } if *message == error.message));
+    assert!(
+        matches!(&finished.events[5].payload, EventPayload::System { message, .. } if *message == error.message)
+    );
     assert_crashed(&test, session, &error.message).await;
 }
 

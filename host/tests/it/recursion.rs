@@ -45,9 +45,11 @@ async fn values_nested_without_end_are_shown_and_reported() {
     let session = test.session(template()).await;
     test.repl(session, "let o = {}; for (let i = 0; i < 100000; i++) o = { o }; 0").await;
     assert_eq!(test.preview(session, "o").await, "{ o: { o: { o: [Object] } } }");
-    test.repl(session, "let p = {}; for (let i = 0; i < 100000; i++) p = new Proxy(p, {}); 0").await;
+    test.repl(session, "let p = {}; for (let i = 0; i < 100000; i++) p = new Proxy(p, {}); 0")
+        .await;
     test.repl(session, "console.log(p); p").await;
-    test.repl(session, "let z = {}; for (let i = 0; i < 100000; i++) z = Object.create(z); z").await;
+    test.repl(session, "let z = {}; for (let i = 0; i < 100000; i++) z = Object.create(z); z")
+        .await;
     assert_eq!(test.preview(session, "1 + 1").await, "2");
 }
 

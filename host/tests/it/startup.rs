@@ -168,7 +168,10 @@ async fn a_library_that_cannot_be_loaded_leaves_the_session_crashed() {
     let with_library = |name: &str| Template { libraries: vec![name.to_owned()], ..template() };
     let test = TestHost::start().await;
     let error = test.try_session(with_library("absent-1.0.0")).await.unwrap_err();
-    assert!(matches!(error, HostError::Library { source: LibraryError::NotInstalled { .. }, .. }), "{error:?}");
+    assert!(
+        matches!(error, HostError::Library { source: LibraryError::NotInstalled { .. }, .. }),
+        "{error:?}"
+    );
     let last_error = only_session(&test).last_error.unwrap();
     assert!(last_error.starts_with("failed to load libraries"), "{last_error}");
 

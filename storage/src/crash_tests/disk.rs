@@ -75,9 +75,7 @@ impl Disk {
 
     /// The database on it, past our own checks.
     pub(super) fn database(&self) -> Database {
-        Builder::new()
-            .create_with_backend(Backend(self.clone()))
-            .unwrap()
+        Builder::new().create_with_backend(Backend(self.clone())).unwrap()
     }
 
     /// A disk with the same bytes.
@@ -117,11 +115,7 @@ impl Disk {
         for change in &unsynced {
             apply_some(&mut survived, change, dice);
         }
-        *state = State {
-            written: survived.clone(),
-            synced: survived,
-            ..State::default()
-        };
+        *state = State { written: survived.clone(), synced: survived, ..State::default() };
     }
 
     /// Has operations of a kind fail: `times` of them, after `after` more.
@@ -193,13 +187,7 @@ fn apply_some(image: &mut Vec<u8>, change: &Change, dice: &mut Dice) {
                 let end = end.min(bytes.len());
                 if dice.below(2) == 0 {
                     let bytes = bytes[start..end].to_vec();
-                    apply(
-                        image,
-                        &Change::Bytes {
-                            offset: offset + start,
-                            bytes,
-                        },
-                    );
+                    apply(image, &Change::Bytes { offset: offset + start, bytes });
                 }
                 start = end;
             }
@@ -243,10 +231,7 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap();
-        self.change(Change::Bytes {
-            offset,
-            bytes: bytes.to_vec(),
-        })
+        self.change(Change::Bytes { offset, bytes: bytes.to_vec() })
     }
 
     fn sync_data(&self) -> io::Result<()> {

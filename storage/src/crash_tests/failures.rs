@@ -9,10 +9,7 @@ use std::time::Duration;
 
 fn options() -> StorageOptions {
     // No cache, so that every read is one of the disk; no pause, so that no test waits.
-    StorageOptions {
-        cache_bytes: 0,
-        reopen_pause: Duration::ZERO,
-    }
+    StorageOptions { cache_bytes: 0, reopen_pause: Duration::ZERO }
 }
 
 async fn with_session(disk: &Disk, options: StorageOptions) -> (Storage, Session) {
@@ -29,33 +26,21 @@ fn is_unavailable<T>(outcome: &Result<T, StorageError>) -> bool {
 #[tokio::test]
 async fn a_failed_commit_is_unavailable_and_the_next_one_works() {
     let formatted = Disk::formatted();
-    for (operation, after) in [
-        (Operation::Sync, 0),
-        (Operation::Sync, 1),
-        (Operation::Write, 0),
-        (Operation::Write, 3),
-    ] {
+    for (operation, after) in
+        [(Operation::Sync, 0), (Operation::Sync, 1), (Operation::Write, 0), (Operation::Write, 3)]
+    {
         let disk = formatted.copy();
         let (storage, session) = with_session(&disk, options()).await;
         let (before, failed, later) = (running(session.id), over(session.id), over(session.id));
-        storage
-            .commit_execution(commit(&before, 1..=3))
-            .await
-            .unwrap();
+        storage.commit_execution(commit(&before, 1..=3)).await.unwrap();
 
         // To the end of the commit: one failure of an early write may be made good by redb itself.
         disk.fail(operation, after, u64::MAX);
         let outcome = storage.commit_execution(commit(&failed, 1..=3)).await;
-        assert!(
-            is_unavailable(&outcome),
-            "{operation:?} {after}: {outcome:?}"
-        );
+        assert!(is_unavailable(&outcome), "{operation:?} {after}: {outcome:?}");
         disk.heal();
 
-        storage
-            .commit_execution(commit(&later, 1..=3))
-            .await
-            .unwrap();
+        storage.commit_execution(commit(&later, 1..=3)).await.unwrap();
         assert_eq!(storage.stats().reopens, 1);
         assert_eq!(storage.events(later.id, 0, 50).unwrap().len(), 3);
         // The process still owns its session and what runs in it.
@@ -71,10 +56,7 @@ async fn a_failed_commit_is_unavailable_and_the_next_one_works() {
 #[tokio::test]
 async fn a_disk_that_failed_once_is_reopened_at_once() {
     let disk = Disk::formatted();
-    let an_hour = StorageOptions {
-        reopen_pause: Duration::from_hours(1),
-        ..options()
-    };
+    let an_hour = StorageOptions { reopen_pause: Duration::from_hours(1), ..options() };
     let (storage, session) = with_session(&disk, an_hour).await;
     disk.fail(Operation::Sync, 0, 1);
     assert!(is_unavailable(&storage.put_session(session.clone()).await));
@@ -91,10 +73,7 @@ async fn a_failed_commit_fails_its_whole_group() {
     let outcomes = join_all(commits).await;
     assert!(outcomes.iter().all(is_unavailable), "{outcomes:?}");
     disk.heal();
-    storage
-        .commit_execution(commit(&over(session.id), 1..=3))
-        .await
-        .unwrap();
+    storage.commit_execution(commit(&over(session.id), 1..=3)).await.unwrap();
     assert_eq!(storage.executions(session.id, 50).unwrap().len(), 1);
 }
 
@@ -131,10 +110,7 @@ async fn a_disk_that_stays_bad_is_unavailable_until_it_heals() {
 #[tokio::test]
 async fn a_file_that_could_not_be_reopened_is_left_alone_for_the_pause() {
     let disk = Disk::formatted();
-    let an_hour = StorageOptions {
-        reopen_pause: Duration::from_hours(1),
-        ..options()
-    };
+    let an_hour = StorageOptions { reopen_pause: Duration::from_hours(1), ..options() };
     let (storage, session) = with_session(&disk, an_hour).await;
     disk.fail(Operation::Read, 0, u64::MAX);
     assert!(is_unavailable(&storage.put_session(session.clone()).await));
@@ -153,10 +129,7 @@ async fn a_file_that_became_another_while_it_failed_is_not_taken() {
     let (disk, newer) = (Disk::formatted(), Disk::formatted());
     let database = newer.database();
     let txn = database.begin_write().unwrap();
-    txn.open_table(META)
-        .unwrap()
-        .insert(FORMAT_KEY, FORMAT_VERSION + 1)
-        .unwrap();
+    txn.open_table(META).unwrap().insert(FORMAT_KEY, FORMAT_VERSION + 1).unwrap();
     txn.commit().unwrap();
     drop(database);
 

@@ -36,10 +36,7 @@ async fn what_was_acknowledged_survives_power_cuts_at_any_sync() {
     for seed in 0..SEEDS {
         acknowledged += live_through(&formatted.copy(), seed).await;
     }
-    assert!(
-        acknowledged > SEEDS,
-        "only {acknowledged} were acknowledged"
-    );
+    assert!(acknowledged > SEEDS, "only {acknowledged} were acknowledged");
 }
 
 /// Runs one history of processes and power cuts; gives how many executions ended acknowledged.
@@ -58,10 +55,7 @@ async fn live_through(disk: &Disk, seed: u64) -> u64 {
     let (storage, _) = open(disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     check(&storage, &model, &sessions, seed);
     storage.shutdown().await.unwrap();
-    model
-        .values()
-        .map(|told| u64::from(*told == Told::Over))
-        .sum()
+    model.values().map(|told| u64::from(*told == Told::Over)).sum()
 }
 
 fn open(disk: &Disk) -> Result<(Storage, crate::Recovery), StorageError> {
@@ -110,30 +104,12 @@ fn check(storage: &Storage, model: &Model, sessions: &[SessionId], seed: u64) {
             .error
             .as_ref()
             .is_some_and(|error| error.code == Some(ExecutionErrorCode::HostStopped));
-        assert!(
-            !stopped || *told != Told::Over,
-            "seed {seed}: it was acknowledged as over"
-        );
-        assert!(
-            stopped || *told != Told::Asked,
-            "seed {seed}: its end was never asked for"
-        );
-        let status = if stopped {
-            ExecutionStatus::Error
-        } else {
-            ExecutionStatus::Ok
-        };
+        assert!(!stopped || *told != Told::Over, "seed {seed}: it was acknowledged as over");
+        assert!(stopped || *told != Told::Asked, "seed {seed}: its end was never asked for");
+        let status = if stopped { ExecutionStatus::Error } else { ExecutionStatus::Ok };
         assert_eq!(found.status, status, "seed {seed}");
         let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
-        assert_eq!(
-            seqs,
-            if stopped {
-                vec![1, 2, 3]
-            } else {
-                vec![1, 2, 3, 4]
-            },
-            "seed {seed}"
-        );
+        assert_eq!(seqs, if stopped { vec![1, 2, 3] } else { vec![1, 2, 3, 4] }, "seed {seed}");
         let ends_in_system = matches!(events.last().unwrap().payload, EventPayload::System { .. });
         assert_eq!(ends_in_system, stopped, "seed {seed}");
     }

@@ -25,18 +25,14 @@ pub(crate) fn if_absent(path: &Path) -> Result<(), StorageError> {
     }
     let folder = folder_of(path);
     if !folder.is_dir() {
-        return Err(StorageError::MissingFolder {
-            path: path.to_owned(),
-        });
+        return Err(StorageError::MissingFolder { path: path.to_owned() });
     }
     let Some(name) = path.file_name() else {
         return Err(fault::of_io(path, io::ErrorKind::InvalidInput.into()));
     };
     let draft = folder.join(draft_name(name));
     let outcome = build(&draft, path).and_then(|()| {
-        publish(&draft, path)
-            .and_then(|()| sync(folder))
-            .map_err(|error| fault::of_io(path, error))
+        publish(&draft, path).and_then(|()| sync(folder)).map_err(|error| fault::of_io(path, error))
     });
     // Whatever the outcome, drafts have served, this one and those of crashes. One that cannot be
     // removed is no reason to fail: the next creation tries again.
@@ -57,9 +53,7 @@ pub(crate) fn lay_out(database: &Database) -> Result<(), redb::Error> {
 fn build(draft: &Path, path: &Path) -> Result<(), StorageError> {
     let database = Database::create(draft).map_err(|error| fault::of_opening(path, error))?;
     lay_out(&database).map_err(|error| fault::of_creating(path, error))?;
-    database
-        .close()
-        .map_err(|error| fault::of_opening(path, error))
+    database.close().map_err(|error| fault::of_opening(path, error))
 }
 
 /// Gives the draft its name. Another process may have been faster, and have taken the name or
@@ -67,10 +61,7 @@ fn build(draft: &Path, path: &Path) -> Result<(), StorageError> {
 fn publish(draft: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(draft, path) {
         Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
-            ) =>
+            if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) =>
         {
             Ok(())
         }

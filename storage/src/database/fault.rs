@@ -34,12 +34,7 @@ macro_rules! engine_faults {
     )+};
 }
 
-engine_faults!(
-    redb::StorageError,
-    redb::TableError,
-    redb::TransactionError,
-    redb::CommitError
-);
+engine_faults!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError);
 
 /// A failure to open the file.
 pub(crate) fn of_opening(path: &Path, error: DatabaseError) -> StorageError {
@@ -50,10 +45,7 @@ pub(crate) fn of_opening(path: &Path, error: DatabaseError) -> StorageError {
         }
         DatabaseError::Storage(redb::StorageError::Io(error)) => of_io(&path, error),
         // Also a redb file format that this redb does not read: no version of ours wrote one.
-        error => StorageError::Damaged {
-            path,
-            detail: error.to_string(),
-        },
+        error => StorageError::Damaged { path, detail: error.to_string() },
     }
 }
 
@@ -61,10 +53,7 @@ pub(crate) fn of_opening(path: &Path, error: DatabaseError) -> StorageError {
 pub(crate) fn of_creating(path: &Path, error: redb::Error) -> StorageError {
     match error {
         redb::Error::Io(error) => of_io(path, error),
-        error => StorageError::Damaged {
-            path: path.to_owned(),
-            detail: error.to_string(),
-        },
+        error => StorageError::Damaged { path: path.to_owned(), detail: error.to_string() },
     }
 }
 
@@ -73,14 +62,10 @@ pub(crate) fn of_io(path: &Path, error: io::Error) -> StorageError {
     let path = path.to_owned();
     match error.kind() {
         // redb's names for a wrong or missing magic number, and for a file that is too short.
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StorageError::Damaged {
-            path,
-            detail: error.to_string(),
-        },
-        _ => StorageError::NotWritable {
-            path,
-            source: error,
-        },
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            StorageError::Damaged { path, detail: error.to_string() }
+        }
+        _ => StorageError::NotWritable { path, source: error },
     }
 }
 
@@ -99,10 +84,7 @@ pub(crate) fn of_reading(path: &Path, error: &redb::Error) -> StorageError {
 
 /// A panic of redb: it trusts what it reads more than a damaged file deserves.
 pub(crate) fn of_panic(path: &Path, panic: &(dyn Any + Send)) -> StorageError {
-    StorageError::Damaged {
-        path: path.to_owned(),
-        detail: panic_text(panic).to_owned(),
-    }
+    StorageError::Damaged { path: path.to_owned(), detail: panic_text(panic).to_owned() }
 }
 
 /// The message of a panic.

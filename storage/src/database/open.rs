@@ -39,11 +39,7 @@ impl Source {
 
     /// A source of another making, for tests that stand in for the disk.
     pub(crate) fn new(path: &Path, options: StorageOptions, opener: Opener) -> Self {
-        Self {
-            path: path.to_owned(),
-            options,
-            opener,
-        }
+        Self { path: path.to_owned(), options, opener }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -77,32 +73,23 @@ impl Source {
         let found = read_format(database)
             .map_err(|error| fault::of_reading(&self.path, &error))?
             .ok_or_else(|| StorageError::Damaged {
-                path: self.path.clone(),
-                detail: "it does not say which format it has".to_owned(),
-            })?;
+            path: self.path.clone(),
+            detail: "it does not say which format it has".to_owned(),
+        })?;
         let (path, supported) = (self.path.clone(), FORMAT_VERSION);
         match found.cmp(&supported) {
-            std::cmp::Ordering::Less => Err(StorageError::OlderFormat {
-                path,
-                found,
-                supported,
-            }),
-            std::cmp::Ordering::Greater => Err(StorageError::NewerFormat {
-                path,
-                found,
-                supported,
-            }),
+            std::cmp::Ordering::Less => Err(StorageError::OlderFormat { path, found, supported }),
+            std::cmp::Ordering::Greater => {
+                Err(StorageError::NewerFormat { path, found, supported })
+            }
             std::cmp::Ordering::Equal => self.check_tables(database),
         }
     }
 
     fn check_tables(&self, database: &Database) -> Result<(), StorageError> {
-        let txn = database
-            .begin_read()
-            .map_err(|error| fault::of_reading(&self.path, &error.into()))?;
-        Snapshot::open(&txn)
-            .map_err(|error| fault::of_reading(&self.path, &error.into()))
-            .map(drop)
+        let txn =
+            database.begin_read().map_err(|error| fault::of_reading(&self.path, &error.into()))?;
+        Snapshot::open(&txn).map_err(|error| fault::of_reading(&self.path, &error.into())).map(drop)
     }
 }
 
@@ -114,8 +101,6 @@ fn read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
     }
 }

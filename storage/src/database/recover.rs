@@ -37,10 +37,9 @@ pub(crate) fn stop_what_ran(
         Ok(Ok(recovery)) => Ok(recovery),
         Ok(Err(Fault::Engine(error))) => Err(fault::of_creating(path, error)),
         // A record that recovery needs and cannot use means that the file is damaged.
-        Ok(Err(Fault::Refused(error))) => Err(StorageError::Damaged {
-            path: path.to_owned(),
-            detail: error.to_string(),
-        }),
+        Ok(Err(Fault::Refused(error))) => {
+            Err(StorageError::Damaged { path: path.to_owned(), detail: error.to_string() })
+        }
         Err(panic) => Err(fault::of_panic(path, &*panic)),
     }
 }
@@ -73,10 +72,7 @@ fn stop(tables: &mut Tables<'_>, id: ExecutionId) -> Result<(), Fault> {
         execution_id: id,
         seq: last_number(&tables.events, id.as_bytes())? + 1,
         ts: now(),
-        payload: EventPayload::System {
-            message: STOPPED.to_owned(),
-            level: ConsoleLevel::Error,
-        },
+        payload: EventPayload::System { message: STOPPED.to_owned(), level: ConsoleLevel::Error },
     };
     execution.status = ExecutionStatus::Error;
     execution.ended_at = Some(event.ts);
@@ -87,12 +83,8 @@ fn stop(tables: &mut Tables<'_>, id: ExecutionId) -> Result<(), Fault> {
     });
     execution.metrics.events = event.seq;
     let key = numbered(id.as_bytes(), event.seq);
-    tables
-        .events
-        .insert(&key, encode_event(&event)?.as_slice())?;
-    tables
-        .executions
-        .insert(id.as_bytes(), encode(&noun, &execution)?.as_slice())?;
+    tables.events.insert(&key, encode_event(&event)?.as_slice())?;
+    tables.executions.insert(id.as_bytes(), encode(&noun, &execution)?.as_slice())?;
     tables.running_executions.remove(id.as_bytes())?;
     Ok(())
 }
@@ -103,9 +95,7 @@ fn close(tables: &mut Tables<'_>, id: SessionId) -> Result<(), Fault> {
     session.status = SessionStatus::Closed;
     session.closed_at = Some(now());
     session.last_error = Some(CLOSED.to_owned());
-    tables
-        .sessions
-        .insert(id.as_bytes(), encode(&noun, &session)?.as_slice())?;
+    tables.sessions.insert(id.as_bytes(), encode(&noun, &session)?.as_slice())?;
     tables.live_sessions.remove(id.as_bytes())?;
     Ok(())
 }

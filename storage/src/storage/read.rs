@@ -67,10 +67,7 @@ impl Storage {
             }
             let sessions = snapshot.sessions.iter()?.rev().map(|row| {
                 let (key, record) = row?;
-                Ok(decode(
-                    &Noun::Session(SessionId::from_bytes(key.value())),
-                    record.value(),
-                )?)
+                Ok(decode(&Noun::Session(SessionId::from_bytes(key.value())), record.value())?)
             });
             take(sessions, filter, limit)
         })
@@ -101,10 +98,7 @@ impl Storage {
         let owner = session_id.as_bytes();
         let (first, last) = (numbered(owner, 0), numbered(owner, u64::MAX));
         self.read(|snapshot| {
-            let rows = snapshot
-                .session_executions
-                .range::<&[u8; 24]>(&first..=&last)?
-                .rev();
+            let rows = snapshot.session_executions.range::<&[u8; 24]>(&first..=&last)?.rev();
             let executions = rows.map(|row| {
                 let id = ExecutionId::from_bytes(row?.1.value());
                 get(&snapshot.executions, Noun::Execution(id))?.ok_or_else(|| dangling(id))
@@ -127,17 +121,10 @@ impl Storage {
         let owner = execution_id.as_bytes();
         let (first, last) = (numbered(owner, first), numbered(owner, u64::MAX));
         self.read(|snapshot| {
-            let events = snapshot
-                .events
-                .range::<&[u8; 24]>(&first..=&last)?
-                .map(|row| {
-                    let (key, bytes) = row?;
-                    Ok(decode_event(
-                        execution_id,
-                        number_of(key.value()),
-                        bytes.value(),
-                    )?)
-                });
+            let events = snapshot.events.range::<&[u8; 24]>(&first..=&last)?.map(|row| {
+                let (key, bytes) = row?;
+                Ok(decode_event(execution_id, number_of(key.value()), bytes.value())?)
+            });
             events.take(limit.min(MAX_EVENTS_READ)).collect()
         })
     }
@@ -158,21 +145,13 @@ fn take(
     limit: usize,
 ) -> Result<Vec<Session>, Fault> {
     sessions
-        .filter(|session| {
-            session
-                .as_ref()
-                .map_or(true, |session| filter.accepts(session))
-        })
+        .filter(|session| session.as_ref().map_or(true, |session| filter.accepts(session)))
         .take(limit)
         .collect()
 }
 
 fn live_ids(snapshot: &Snapshot) -> Result<Vec<SessionId>, Fault> {
-    snapshot
-        .live_sessions
-        .iter()?
-        .map(|row| Ok(SessionId::from_bytes(row?.0.value())))
-        .collect()
+    snapshot.live_sessions.iter()?.map(|row| Ok(SessionId::from_bytes(row?.0.value()))).collect()
 }
 
 fn dangling(id: ExecutionId) -> Fault {

@@ -36,9 +36,7 @@ impl Storage {
     pub async fn create_template(&self, template: Template) -> Result<(), StorageError> {
         let id = template.id;
         let record = encode(&Noun::Template(id), &template)?;
-        self.queue
-            .ask(&self.slot, Work::CreateTemplate { id, record })
-            .await
+        self.queue.ask(&self.slot, Work::CreateTemplate { id, record }).await
     }
 
     /// Changes a template, atomically against every other write; gives what `change` gives.
@@ -66,12 +64,8 @@ impl Storage {
             drop(sender.send(result));
             keep
         });
-        self.queue
-            .ask(&self.slot, Work::UpdateTemplate { id, change })
-            .await?;
-        match outcome
-            .try_recv()
-            .expect("checked by the writer: an answer of Ok follows the change")
+        self.queue.ask(&self.slot, Work::UpdateTemplate { id, change }).await?;
+        match outcome.try_recv().expect("checked by the writer: an answer of Ok follows the change")
         {
             Ok(result) => result,
             Err(panic) => resume_unwind(panic),
@@ -83,9 +77,7 @@ impl Storage {
     /// # Errors
     /// `UnknownTemplate`, or the state of the store.
     pub async fn delete_template(&self, id: TemplateId) -> Result<(), StorageError> {
-        self.queue
-            .ask(&self.slot, Work::DeleteTemplate { id })
-            .await
+        self.queue.ask(&self.slot, Work::DeleteTemplate { id }).await
     }
 
     /// Keeps a session as it now is, new or changed.
@@ -107,8 +99,6 @@ impl Storage {
     /// record bound, or the state of the store.
     pub async fn commit_execution(&self, commit: ExecutionCommit) -> Result<(), StorageError> {
         let prepared = PreparedExecution::of(&commit)?;
-        self.queue
-            .ask(&self.slot, Work::CommitExecution(prepared))
-            .await
+        self.queue.ask(&self.slot, Work::CommitExecution(prepared)).await
     }
 }

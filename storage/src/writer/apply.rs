@@ -43,10 +43,7 @@ fn create_template(
         return Err(StorageError::DuplicateTemplate(id).into());
     }
     if tables.templates.len()? >= MAX_TEMPLATES {
-        return Err(StorageError::TooManyTemplates {
-            limit: MAX_TEMPLATES,
-        }
-        .into());
+        return Err(StorageError::TooManyTemplates { limit: MAX_TEMPLATES }.into());
     }
     tables.templates.insert(id.as_bytes(), record)?;
     Ok(Effect::Written)
@@ -66,9 +63,7 @@ fn update_template(
     if template.id != id {
         return Err(StorageError::TemplateRenamed(id).into());
     }
-    tables
-        .templates
-        .insert(id.as_bytes(), encode(&noun, &template)?.as_slice())?;
+    tables.templates.insert(id.as_bytes(), encode(&noun, &template)?.as_slice())?;
     Ok(Effect::Written)
 }
 
@@ -102,9 +97,7 @@ fn commit_execution(
     if is_new {
         let owner = execution.session_id.as_bytes();
         let ordinal = last_number(&tables.session_executions, owner)? + 1;
-        tables
-            .session_executions
-            .insert(&numbered(owner, ordinal), id)?;
+        tables.session_executions.insert(&numbered(owner, ordinal), id)?;
     }
     tables.executions.insert(id, execution.record.as_slice())?;
     if execution.is_over {
@@ -128,12 +121,7 @@ fn check_execution(tables: &Tables<'_>, execution: &PreparedExecution) -> Result
         }
         Some(before) if before.session_id != execution.session_id => {
             let (expected, found) = (before.session_id, execution.session_id);
-            return Err(StorageError::ForeignSession {
-                execution: id,
-                expected,
-                found,
-            }
-            .into());
+            return Err(StorageError::ForeignSession { execution: id, expected, found }.into());
         }
         Some(_) => {}
         None => {
@@ -147,12 +135,7 @@ fn check_execution(tables: &Tables<'_>, execution: &PreparedExecution) -> Result
     let expected = last_number(&tables.events, id.as_bytes())? + 1;
     if !execution.events.is_empty() && execution.first_seq != expected {
         let found = execution.first_seq;
-        return Err(StorageError::SequenceGap {
-            execution: id,
-            expected,
-            found,
-        }
-        .into());
+        return Err(StorageError::SequenceGap { execution: id, expected, found }.into());
     }
     Ok(before.is_none())
 }

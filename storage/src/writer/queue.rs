@@ -35,19 +35,12 @@ impl Queue {
     /// Asks for one write and waits until it is durable or refused.
     pub(crate) async fn ask(&self, slot: &Slot, work: Work) -> Result<(), StorageError> {
         let bytes = work.bytes();
-        let room = u32::try_from(bytes)
-            .unwrap_or(u32::MAX)
-            .min(MAX_QUEUED_BYTES);
+        let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_QUEUED_BYTES);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(room).await else {
             return Err(slot.closed());
         };
         let (reply, answer) = oneshot::channel();
-        let request = Request::Write(WriteRequest {
-            work,
-            bytes,
-            reply,
-            room,
-        });
+        let request = Request::Write(WriteRequest { work, bytes, reply, room });
         if self.sender.send(request).await.is_err() {
             return Err(slot.closed());
         }
@@ -91,14 +84,8 @@ mod tests {
 
     /// Asks for a write of so many bytes as far as the queue lets it come.
     fn ask(queue: &Queue, slot: &Slot, bytes: usize) {
-        let work = Work::CreateTemplate {
-            id: TemplateId::new(),
-            record: vec![b'x'; bytes],
-        };
-        assert!(
-            queue.ask(slot, work).now_or_never().is_none(),
-            "nobody answers"
-        );
+        let work = Work::CreateTemplate { id: TemplateId::new(), record: vec![b'x'; bytes] };
+        assert!(queue.ask(slot, work).now_or_never().is_none(), "nobody answers");
     }
 
     #[test]

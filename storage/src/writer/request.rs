@@ -40,17 +40,9 @@ pub(crate) type TemplateChange = Box<dyn FnOnce(&mut Template) -> bool + Send>;
 
 /// What to write.
 pub(crate) enum Work {
-    CreateTemplate {
-        id: TemplateId,
-        record: Vec<u8>,
-    },
-    UpdateTemplate {
-        id: TemplateId,
-        change: TemplateChange,
-    },
-    DeleteTemplate {
-        id: TemplateId,
-    },
+    CreateTemplate { id: TemplateId, record: Vec<u8> },
+    UpdateTemplate { id: TemplateId, change: TemplateChange },
+    DeleteTemplate { id: TemplateId },
     PutSession(PreparedSession),
     CommitExecution(PreparedExecution),
 }
@@ -67,10 +59,7 @@ impl Work {
             Self::CommitExecution(execution) => {
                 execution.record.len()
                     + execution.events.iter().map(Vec::len).sum::<usize>()
-                    + execution
-                        .session
-                        .as_ref()
-                        .map_or(0, |session| session.record.len())
+                    + execution.session.as_ref().map_or(0, |session| session.record.len())
             }
         }
     }
@@ -107,11 +96,7 @@ pub(crate) struct PreparedExecution {
 
 impl PreparedExecution {
     pub(crate) fn of(commit: &ExecutionCommit) -> Result<Self, StorageError> {
-        let ExecutionCommit {
-            execution,
-            new_events,
-            session,
-        } = commit;
+        let ExecutionCommit { execution, new_events, session } = commit;
         let first_seq = new_events.first().map_or(0, |event| event.seq);
         let mut events = Vec::with_capacity(new_events.len());
         for (event, expected) in new_events.iter().zip(first_seq..) {
@@ -121,11 +106,7 @@ impl PreparedExecution {
             }
             if event.seq != expected {
                 let (execution, found) = (execution.id, event.seq);
-                return Err(StorageError::SequenceGap {
-                    execution,
-                    expected,
-                    found,
-                });
+                return Err(StorageError::SequenceGap { execution, expected, found });
             }
             events.push(encode_event(event)?);
         }
@@ -136,10 +117,7 @@ impl PreparedExecution {
             record: encode(&Noun::Execution(execution.id), execution)?,
             first_seq,
             events,
-            session: session
-                .as_ref()
-                .map(|own| prepare_own(execution, own))
-                .transpose()?,
+            session: session.as_ref().map(|own| prepare_own(execution, own)).transpose()?,
         })
     }
 }

@@ -15,19 +15,10 @@ fn seqs(storage: &Storage, id: ExecutionId, after_seq: u64, limit: usize) -> Vec
 /// Commits something that must be refused, and must leave nothing.
 async fn refused(storage: &Storage, commit: ExecutionCommit) -> StorageError {
     let id = commit.execution.id;
-    let before = (
-        storage.execution(id).unwrap(),
-        storage.events(id, 0, 50).unwrap(),
-    );
+    let before = (storage.execution(id).unwrap(), storage.events(id, 0, 50).unwrap());
     let commits = storage.stats().commits;
     let error = storage.commit_execution(commit).await.unwrap_err();
-    assert_eq!(
-        (
-            storage.execution(id).unwrap(),
-            storage.events(id, 0, 50).unwrap()
-        ),
-        before
-    );
+    assert_eq!((storage.execution(id).unwrap(), storage.events(id, 0, 50).unwrap()), before);
     assert_eq!(storage.stats().commits, commits);
     error
 }
@@ -40,18 +31,13 @@ async fn executions_are_newest_first_whatever_the_clock_did() {
     executions.reverse(); // The ids of a clock that runs backwards.
     for group in executions.chunks(20) {
         // So few are polled in order, and so queued in order.
-        let commits = group
-            .iter()
-            .map(|each| storage.commit_execution(commit(each, 1..=1)));
+        let commits = group.iter().map(|each| storage.commit_execution(commit(each, 1..=1)));
         for outcome in join_all(commits).await {
             outcome.unwrap();
         }
     }
     executions.reverse();
-    assert_eq!(
-        storage.executions(session.id, usize::MAX).unwrap(),
-        executions
-    );
+    assert_eq!(storage.executions(session.id, usize::MAX).unwrap(), executions);
     assert_eq!(storage.executions(session.id, 2).unwrap(), executions[..2]);
 }
 
@@ -60,23 +46,11 @@ async fn a_running_execution_keeps_its_place_when_it_ends() {
     let place = Place::new();
     let (storage, session) = with_session(&place).await;
     let (mut first, second) = (running(session.id), execution(session.id));
-    storage
-        .commit_execution(commit(&first, 1..=2))
-        .await
-        .unwrap();
-    storage
-        .commit_execution(commit(&second, 1..=1))
-        .await
-        .unwrap();
+    storage.commit_execution(commit(&first, 1..=2)).await.unwrap();
+    storage.commit_execution(commit(&second, 1..=1)).await.unwrap();
     first.status = ExecutionStatus::Ok;
-    storage
-        .commit_execution(commit(&first, 3..=3))
-        .await
-        .unwrap();
-    assert_eq!(
-        storage.executions(session.id, 50).unwrap(),
-        [second, first.clone()]
-    );
+    storage.commit_execution(commit(&first, 3..=3)).await.unwrap();
+    assert_eq!(storage.executions(session.id, 50).unwrap(), [second, first.clone()]);
     assert_eq!(seqs(&storage, first.id, 0, 50), [1, 2, 3]);
 }
 
@@ -87,10 +61,7 @@ async fn the_executions_of_a_session_are_its_own() {
     let session_b = session();
     let (a, b) = (execution(session_a.id), execution(session_b.id));
     storage.commit_execution(commit(&a, [])).await.unwrap();
-    let with_its_session = ExecutionCommit {
-        session: Some(session_b.clone()),
-        ..commit(&b, [])
-    };
+    let with_its_session = ExecutionCommit { session: Some(session_b.clone()), ..commit(&b, []) };
     storage.commit_execution(with_its_session).await.unwrap();
     assert_eq!(storage.executions(session_a.id, 50).unwrap(), [a]);
     assert_eq!(storage.executions(session_b.id, 50).unwrap(), [b]);
@@ -102,10 +73,7 @@ async fn events_are_read_after_a_number_and_up_to_a_limit() {
     let place = Place::new();
     let (storage, session) = with_session(&place).await;
     let execution = execution(session.id);
-    storage
-        .commit_execution(commit(&execution, 1..=300))
-        .await
-        .unwrap();
+    storage.commit_execution(commit(&execution, 1..=300)).await.unwrap();
     assert_eq!(seqs(&storage, execution.id, 0, 3), [1, 2, 3]);
     assert_eq!(seqs(&storage, execution.id, 254, 4), [255, 256, 257, 258]);
     assert_eq!(seqs(&storage, execution.id, 299, 50), [300]);
@@ -119,14 +87,8 @@ async fn one_read_gives_events_up_to_its_bound() {
     let (storage, session) = with_session(&place).await;
     let execution = execution(session.id);
     let last = MAX_EVENTS_READ as u64 + 1;
-    storage
-        .commit_execution(commit(&execution, 1..=last))
-        .await
-        .unwrap();
-    assert_eq!(
-        seqs(&storage, execution.id, 0, usize::MAX).len(),
-        MAX_EVENTS_READ
-    );
+    storage.commit_execution(commit(&execution, 1..=last)).await.unwrap();
+    assert_eq!(seqs(&storage, execution.id, 0, usize::MAX).len(), MAX_EVENTS_READ);
     assert_eq!(seqs(&storage, execution.id, last - 1, usize::MAX), [last]);
 }
 
@@ -158,10 +120,7 @@ async fn a_gap_in_the_numbers_is_refused() {
             "{error:?}"
         );
     }
-    storage
-        .commit_execution(commit(&fresh, 1..=3))
-        .await
-        .unwrap();
+    storage.commit_execution(commit(&fresh, 1..=3)).await.unwrap();
     for (first, came) in [(3, 3), (5, 5)] {
         let error = refused(&storage, commit(&fresh, [first])).await;
         assert!(
@@ -198,16 +157,10 @@ async fn an_execution_that_is_over_is_never_changed() {
         ExecutionStatus::Timeout,
         ExecutionStatus::Cancelled,
     ] {
-        let over = Execution {
-            status,
-            ..execution(session.id)
-        };
+        let over = Execution { status, ..execution(session.id) };
         storage.commit_execution(commit(&over, [1])).await.unwrap();
         let error = refused(&storage, commit(&over, [2])).await;
-        assert!(
-            matches!(error, StorageError::ExecutionOver(id) if id == over.id),
-            "{error:?}"
-        );
+        assert!(matches!(error, StorageError::ExecutionOver(id) if id == over.id), "{error:?}");
     }
 }
 
@@ -217,16 +170,10 @@ async fn an_execution_needs_its_session() {
     let (storage, session_a) = with_session(&place).await;
     let stranger = session();
     let error = refused(&storage, commit(&execution(stranger.id), [1])).await;
-    assert!(
-        matches!(error, StorageError::UnknownSession(id) if id == stranger.id),
-        "{error:?}"
-    );
+    assert!(matches!(error, StorageError::UnknownSession(id) if id == stranger.id), "{error:?}");
 
     let own = running(session_a.id);
-    let with_other = ExecutionCommit {
-        session: Some(stranger.clone()),
-        ..commit(&own, [1])
-    };
+    let with_other = ExecutionCommit { session: Some(stranger.clone()), ..commit(&own, [1]) };
     let error = refused(&storage, with_other).await;
     assert!(
         matches!(error, StorageError::ForeignSession { execution, expected, found }
@@ -236,10 +183,7 @@ async fn an_execution_needs_its_session() {
     assert_eq!(storage.session(stranger.id).unwrap(), None);
 
     storage.commit_execution(commit(&own, [1])).await.unwrap();
-    let moved = Execution {
-        session_id: stranger.id,
-        ..own.clone()
-    };
+    let moved = Execution { session_id: stranger.id, ..own.clone() };
     let error = refused(&storage, commit(&moved, [2])).await;
     assert!(
         matches!(error, StorageError::ForeignSession { execution, expected, found }
@@ -252,21 +196,12 @@ async fn an_execution_needs_its_session() {
 async fn a_session_changes_with_its_execution_or_not_at_all() {
     let place = Place::new();
     let (storage, session) = with_session(&place).await;
-    let crashed = Session {
-        status: SessionStatus::Crashed,
-        ..session.clone()
-    };
+    let crashed = Session { status: SessionStatus::Crashed, ..session.clone() };
     let (good, bad) = (execution(session.id), execution(session.id));
-    let refused_one = ExecutionCommit {
-        session: Some(crashed.clone()),
-        ..commit(&bad, [2])
-    };
+    let refused_one = ExecutionCommit { session: Some(crashed.clone()), ..commit(&bad, [2]) };
     refused(&storage, refused_one).await;
     assert_eq!(storage.session(session.id).unwrap(), Some(session.clone()));
-    let kept = ExecutionCommit {
-        session: Some(crashed.clone()),
-        ..commit(&good, [1])
-    };
+    let kept = ExecutionCommit { session: Some(crashed.clone()), ..commit(&good, [1]) };
     storage.commit_execution(kept).await.unwrap();
     assert_eq!(storage.session(session.id).unwrap(), Some(crashed));
     assert_eq!(storage.live_session_count().unwrap(), 0);
@@ -280,8 +215,5 @@ async fn json_nested_too_deep_to_be_read_back_is_refused() {
     let mut over = execution(session.id);
     over.args.insert("deep".to_owned(), deep);
     let error = refused(&storage, commit(&over, [1])).await;
-    assert!(
-        matches!(error, StorageError::RecordTooDeep { depth: 202, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, StorageError::RecordTooDeep { depth: 202, .. }), "{error:?}");
 }

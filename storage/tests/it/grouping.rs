@@ -34,11 +34,7 @@ impl HeldWriter {
                 .await
         });
         inside.await.unwrap();
-        Self {
-            storage,
-            let_go,
-            change,
-        }
+        Self { storage, let_go, change }
     }
 
     /// Queues writes, lets the writer go, and counts the commits that the writes took.
@@ -91,14 +87,9 @@ async fn sixteen_writers_that_wait_share_one_commit() {
     let place = Place::new();
     let (storage, session) = with_session(&place).await;
     let executions: Vec<Execution> = (0..16).map(|_| execution(session.id)).collect();
-    let writes = executions
-        .iter()
-        .map(|each| commit_later(&storage, commit(each, 1..=3)))
-        .collect();
-    let commits = HeldWriter::hold(storage.clone())
-        .await
-        .commits_of(writes)
-        .await;
+    let writes =
+        executions.iter().map(|each| commit_later(&storage, commit(each, 1..=3))).collect();
+    let commits = HeldWriter::hold(storage.clone()).await.commits_of(writes).await;
     assert_eq!(commits, 1);
     for execution in executions {
         assert_eq!(storage.events(execution.id, 0, 50).unwrap().len(), 3);
@@ -114,10 +105,7 @@ async fn sixteen_busy_writers_need_fewer_commits_than_requests() {
             let (storage, id) = (storage.clone(), session.id);
             tokio::spawn(async move {
                 for _ in 0..8 {
-                    storage
-                        .commit_execution(commit(&execution(id), 1..=3))
-                        .await
-                        .unwrap();
+                    storage.commit_execution(commit(&execution(id), 1..=3)).await.unwrap();
                 }
             })
         })
@@ -141,10 +129,7 @@ async fn a_group_takes_so_many_requests_and_no_more() {
             async move { storage.put_session(session()).await }
         })
         .collect();
-    let commits = HeldWriter::hold(storage.clone())
-        .await
-        .commits_of(writes)
-        .await;
+    let commits = HeldWriter::hold(storage.clone()).await.commits_of(writes).await;
     assert_eq!(commits, 2);
 }
 
@@ -155,17 +140,11 @@ async fn a_group_takes_so_many_bytes_and_no_more() {
     let writes = (0..3)
         .map(|_| {
             let input = Some("x".repeat(5 * 1024 * 1024));
-            let large = Execution {
-                input,
-                ..execution(session.id)
-            };
+            let large = Execution { input, ..execution(session.id) };
             commit_later(&storage, commit(&large, []))
         })
         .collect();
-    let commits = HeldWriter::hold(storage.clone())
-        .await
-        .commits_of(writes)
-        .await;
+    let commits = HeldWriter::hold(storage.clone()).await.commits_of(writes).await;
     assert_eq!(commits, 2);
 }
 
@@ -173,32 +152,17 @@ async fn a_group_takes_so_many_bytes_and_no_more() {
 async fn a_refused_request_leaves_nothing_in_the_commit_it_shares() {
     let place = Place::new();
     let (storage, session) = with_session(&place).await;
-    let crashed = Session {
-        status: SessionStatus::Crashed,
-        ..session.clone()
-    };
+    let crashed = Session { status: SessionStatus::Crashed, ..session.clone() };
     let (good, bad) = (execution(session.id), execution(session.id));
-    let refused = ExecutionCommit {
-        session: Some(crashed),
-        ..commit(&bad, [2])
-    };
+    let refused = ExecutionCommit { session: Some(crashed), ..commit(&bad, [2]) };
     let writes = [commit(&good, [1]), refused, commit(&good, [2])]
         .map(|commit| commit_later(&storage, commit))
         .into();
-    let (outcomes, commits) = HeldWriter::hold(storage.clone())
-        .await
-        .outcomes_of(writes)
-        .await;
+    let (outcomes, commits) = HeldWriter::hold(storage.clone()).await.outcomes_of(writes).await;
     assert_eq!(commits, 1);
     assert!(outcomes[0].is_ok(), "{outcomes:?}");
-    assert!(
-        matches!(outcomes[1], Err(StorageError::SequenceGap { .. })),
-        "{outcomes:?}"
-    );
-    assert!(
-        matches!(outcomes[2], Err(StorageError::ExecutionOver(_))),
-        "{outcomes:?}"
-    );
+    assert!(matches!(outcomes[1], Err(StorageError::SequenceGap { .. })), "{outcomes:?}");
+    assert!(matches!(outcomes[2], Err(StorageError::ExecutionOver(_))), "{outcomes:?}");
     assert_eq!(storage.session(session.id).unwrap(), Some(session.clone()));
     assert_eq!(storage.executions(session.id, 50).unwrap(), [good]);
     assert_eq!(storage.execution(bad.id).unwrap(), None);

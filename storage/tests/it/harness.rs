@@ -20,9 +20,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -32,9 +30,7 @@ impl Place {
     /// The names of all files in the folder.
     pub(crate) fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     pub(crate) fn open(&self) -> Storage {
@@ -118,25 +114,13 @@ pub(crate) fn execution(session_id: SessionId) -> Execution {
 }
 
 pub(crate) fn running(session_id: SessionId) -> Execution {
-    Execution {
-        status: ExecutionStatus::Running,
-        ended_at: None,
-        ..execution(session_id)
-    }
+    Execution { status: ExecutionStatus::Running, ended_at: None, ..execution(session_id) }
 }
 
 pub(crate) fn event(execution: &Execution, seq: u64) -> Event {
     let text = format!("event {seq}");
-    let payload = EventPayload::Console {
-        level: ConsoleLevel::Log,
-        text,
-    };
-    Event {
-        execution_id: execution.id,
-        seq,
-        ts: now(),
-        payload,
-    }
+    let payload = EventPayload::Console { level: ConsoleLevel::Log, text };
+    Event { execution_id: execution.id, seq, ts: now(), payload }
 }
 
 /// An execution with events of these numbers, its session unchanged.

@@ -42,11 +42,7 @@ fn what_was_acknowledged_survives_kill_9() {
             }
         }
         let status = child.wait().unwrap();
-        assert_eq!(
-            status.signal(),
-            Some(SIGKILL),
-            "the child ended by itself: {status}"
-        );
+        assert_eq!(status.signal(), Some(SIGKILL), "the child ended by itself: {status}");
         check(&place, &told, round);
     }
     assert!(told.len() > 100, "{} executions", told.len());
@@ -54,11 +50,7 @@ fn what_was_acknowledged_survives_kill_9() {
 
 fn start_child(place: &Place) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "kill::the_child_writes_until_it_is_killed",
-            "--nocapture",
-        ])
+        .args(["--exact", "kill::the_child_writes_until_it_is_killed", "--nocapture"])
         .env(FOLDER, place.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -84,15 +76,9 @@ fn read_line(told: &mut BTreeMap<ExecutionId, Told>, line: &str) {
 fn check(place: &Place, told: &BTreeMap<ExecutionId, Told>, round: u64) {
     let (storage, recovery) = place.try_open().unwrap();
     assert_eq!(recovery.sessions_closed, 1, "one session a round");
-    assert!(
-        recovery.executions_stopped <= WRITERS as u64,
-        "{recovery:?}"
-    );
+    assert!(recovery.executions_stopped <= WRITERS as u64, "{recovery:?}");
     for (id, state) in told {
-        let execution = storage
-            .execution(*id)
-            .unwrap()
-            .expect("it was acknowledged");
+        let execution = storage.execution(*id).unwrap().expect("it was acknowledged");
         let stopped = execution
             .error
             .is_some_and(|error| error.code == Some(ExecutionErrorCode::HostStopped));
@@ -102,15 +88,9 @@ fn check(place: &Place, told: &BTreeMap<ExecutionId, Told>, round: u64) {
     }
     let sessions = storage.sessions(&SessionFilter::default(), 50).unwrap();
     assert_eq!(sessions.len() as u64, round + 1);
-    assert!(
-        sessions
-            .iter()
-            .all(|session| session.status == SessionStatus::Closed)
-    );
-    let all: Vec<ExecutionId> = sessions
-        .iter()
-        .flat_map(|session| whole_executions(&storage, session.id))
-        .collect();
+    assert!(sessions.iter().all(|session| session.status == SessionStatus::Closed));
+    let all: Vec<ExecutionId> =
+        sessions.iter().flat_map(|session| whole_executions(&storage, session.id)).collect();
     assert!(told.keys().all(|id| all.contains(id)));
     // The next child needs the lock.
     runtime().block_on(storage.shutdown()).unwrap();
@@ -133,10 +113,7 @@ fn whole_executions(storage: &Storage, session: SessionId) -> Vec<ExecutionId> {
         }
         assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
     }
-    executions
-        .into_iter()
-        .map(|execution| execution.id)
-        .collect()
+    executions.into_iter().map(|execution| execution.id).collect()
 }
 
 /// Not a test of its own: does nothing unless the variable is set.
@@ -149,9 +126,7 @@ fn the_child_writes_until_it_is_killed() {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
 async fn write_forever(path: &Path) {
@@ -168,10 +143,7 @@ async fn write_forever(path: &Path) {
 
 async fn write_one(storage: &Storage, session: SessionId) {
     let mut execution = running(session);
-    storage
-        .commit_execution(commit(&execution, 1..=2))
-        .await
-        .unwrap();
+    storage.commit_execution(commit(&execution, 1..=2)).await.unwrap();
     say(execution.id, Told::Running);
     storage.create_template(template()).await.unwrap();
     execution.status = ExecutionStatus::Ok;
@@ -183,7 +155,5 @@ async fn write_one(storage: &Storage, session: SessionId) {
 
 fn say(id: ExecutionId, told: Told) {
     // One write each, so that no line is cut by another.
-    std::io::stdout()
-        .write_all(format!("\n{id} {told:?}\n").as_bytes())
-        .unwrap();
+    std::io::stdout().write_all(format!("\n{id} {told:?}\n").as_bytes()).unwrap();
 }

@@ -3,10 +3,7 @@
 //! One module a subject; `harness` opens stores and makes nouns. Crashes of a simulated disk are
 //! tested inside the crate (`src/crash_tests.rs`), where redb's backend can be replaced.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "in a test a panic is the right answer; this is all tests"
-)]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the right answer; this is all tests")]
 
 mod executions;
 mod grouping;

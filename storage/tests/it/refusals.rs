@@ -20,10 +20,7 @@ async fn filled() -> (Place, Template, Session) {
     let (storage, session) = with_session(&place).await;
     let template = full_template();
     storage.create_template(template.clone()).await.unwrap();
-    storage
-        .commit_execution(commit(&execution(session.id), 1..=3))
-        .await
-        .unwrap();
+    storage.commit_execution(commit(&execution(session.id), 1..=3)).await.unwrap();
     storage.shutdown().await.unwrap();
     place.open().shutdown().await.unwrap(); // Closes the session, so that recovery has no work.
     (place, template, session)
@@ -62,23 +59,11 @@ fn a_file_of_garbage_is_damaged() {
 async fn a_truncated_file_is_damaged() {
     let (place, ..) = filled().await;
     let whole = fs::read(place.path()).unwrap();
-    for length in [
-        1,
-        9,
-        100,
-        511,
-        4096,
-        8192,
-        whole.len() / 2,
-        whole.len() - 4096,
-        whole.len() - 1,
-    ] {
+    for length in [1, 9, 100, 511, 4096, 8192, whole.len() / 2, whole.len() - 4096, whole.len() - 1]
+    {
         fs::write(place.path(), &whole[..length]).unwrap();
         let error = check(&place.path(), "is damaged");
-        assert!(
-            matches!(error, StorageError::Damaged { .. }),
-            "{length}: {error:?}"
-        );
+        assert!(matches!(error, StorageError::Damaged { .. }), "{length}: {error:?}");
     }
 }
 
@@ -87,10 +72,7 @@ fn a_database_of_someone_else_is_damaged() {
     let place = Place::new();
     let other = Database::create(place.path()).unwrap();
     let txn = other.begin_write().unwrap();
-    txn.open_table(TableDefinition::<u64, u64>::new("theirs"))
-        .unwrap()
-        .insert(1, 1)
-        .unwrap();
+    txn.open_table(TableDefinition::<u64, u64>::new("theirs")).unwrap().insert(1, 1).unwrap();
     txn.commit().unwrap();
     drop(other);
     let error = Storage::open(&place.path(), StorageOptions::default()).unwrap_err();
@@ -124,14 +106,7 @@ async fn an_older_format_is_refused() {
     write_format(&place, 0);
     let error = Storage::open(&place.path(), StorageOptions::default()).unwrap_err();
     assert!(
-        matches!(
-            error,
-            StorageError::OlderFormat {
-                found: 0,
-                supported: FORMAT_VERSION,
-                ..
-            }
-        ),
+        matches!(error, StorageError::OlderFormat { found: 0, supported: FORMAT_VERSION, .. }),
         "{error:?}"
     );
     assert!(error.to_string().contains("older"), "{error}");
@@ -140,10 +115,7 @@ async fn an_older_format_is_refused() {
 fn write_format(place: &Place, version: u64) {
     let database = Database::create(place.path()).unwrap();
     let txn = database.begin_write().unwrap();
-    txn.open_table(META)
-        .unwrap()
-        .insert("format", version)
-        .unwrap();
+    txn.open_table(META).unwrap().insert("format", version).unwrap();
     txn.commit().unwrap();
 }
 
@@ -155,10 +127,7 @@ async fn a_record_that_cannot_be_decoded_is_named() {
     let read = storage.template(template.id).unwrap_err();
     let list = storage.templates().unwrap_err();
     let id = template.id;
-    let write = storage
-        .update_template(id, |_| Ok::<_, StorageError>(()))
-        .await
-        .unwrap_err();
+    let write = storage.update_template(id, |_| Ok::<_, StorageError>(())).await.unwrap_err();
     for error in [read, list, write] {
         assert!(
             matches!(error, StorageError::DamagedRecord { ref record, .. }
@@ -166,10 +135,7 @@ async fn a_record_that_cannot_be_decoded_is_named() {
             "{error:?}"
         );
     }
-    assert!(
-        storage.session(session.id).unwrap().is_some(),
-        "the others are of use"
-    );
+    assert!(storage.session(session.id).unwrap().is_some(), "the others are of use");
 }
 
 #[tokio::test]
@@ -190,10 +156,7 @@ async fn a_damaged_record_that_recovery_needs_refuses_the_file() {
 fn write_record(place: &Place, table: Records, key: &[u8; 16]) {
     let database = Database::create(place.path()).unwrap();
     let txn = database.begin_write().unwrap();
-    txn.open_table(table)
-        .unwrap()
-        .insert(key, &b"{\"id\":1}"[..])
-        .unwrap();
+    txn.open_table(table).unwrap().insert(key, &b"{\"id\":1}"[..]).unwrap();
     txn.commit().unwrap();
 }
 
@@ -202,10 +165,7 @@ fn a_database_that_is_open_is_refused_until_it_is_closed() {
     let place = Place::new();
     let storage = place.open();
     let error = check(&place.path(), "is open elsewhere");
-    assert!(
-        matches!(error, StorageError::OpenElsewhere { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, StorageError::OpenElsewhere { .. }), "{error:?}");
     tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap()
@@ -219,10 +179,7 @@ fn a_missing_folder_is_named() {
     let place = Place::new();
     let path = place.path().join("vm.redb");
     let error = check(&path, "does not exist");
-    assert!(
-        matches!(error, StorageError::MissingFolder { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, StorageError::MissingFolder { .. }), "{error:?}");
 }
 
 #[test]
@@ -230,23 +187,14 @@ fn a_folder_in_place_of_the_file_is_refused() {
     let place = Place::new();
     fs::create_dir(place.path()).unwrap();
     let error = check(&place.path(), "cannot be opened for reading and writing");
-    assert!(
-        matches!(error, StorageError::NotWritable { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, StorageError::NotWritable { .. }), "{error:?}");
 }
 
 #[test]
 fn a_folder_that_takes_no_files_is_refused() {
     // The kernel's own folder refuses new files even to root, under whom tests may run.
-    let error = check(
-        Path::new("/proc/vm.redb"),
-        "cannot be opened for reading and writing",
-    );
-    assert!(
-        matches!(error, StorageError::NotWritable { .. }),
-        "{error:?}"
-    );
+    let error = check(Path::new("/proc/vm.redb"), "cannot be opened for reading and writing");
+    assert!(matches!(error, StorageError::NotWritable { .. }), "{error:?}");
 }
 
 #[test]
@@ -288,10 +236,7 @@ async fn no_flipped_byte_gives_a_panic_or_an_empty_store() {
             }
         }
     }
-    assert!(
-        refused > 100 && intact > 10,
-        "refused {refused}, intact {intact}"
-    );
+    assert!(refused > 100 && intact > 10, "refused {refused}, intact {intact}");
 }
 
 /// Every second byte of the header, twice, and a sample of those that are not zero further on:
@@ -299,18 +244,8 @@ async fn no_flipped_byte_gives_a_panic_or_an_empty_store() {
 fn bytes_worth_flipping(whole: &[u8]) -> Vec<(usize, &'static [u8])> {
     const HEADER: usize = 320;
     const SAMPLE: usize = 200;
-    let used: Vec<usize> = (HEADER..whole.len())
-        .filter(|offset| whole[*offset] != 0)
-        .collect();
+    let used: Vec<usize> = (HEADER..whole.len()).filter(|offset| whole[*offset] != 0).collect();
     let step = used.len().div_ceil(SAMPLE).max(1);
-    let header = (0..HEADER)
-        .step_by(2)
-        .map(|offset| (offset, &[0x01, 0x80][..]));
-    header
-        .chain(
-            used.into_iter()
-                .step_by(step)
-                .map(|offset| (offset, &[0xff][..])),
-        )
-        .collect()
+    let header = (0..HEADER).step_by(2).map(|offset| (offset, &[0x01, 0x80][..]));
+    header.chain(used.into_iter().step_by(step).map(|offset| (offset, &[0xff][..]))).collect()
 }

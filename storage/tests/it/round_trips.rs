@@ -18,10 +18,7 @@ fn full_execution(of: &Session) -> Execution {
         kind: ExecutionKind::RunFile,
         input: Some(HOSTILE.to_owned()),
         path: Some(HOSTILE.to_owned()),
-        args: json!({HOSTILE: [1.1, -0.1, 1e300, i64::MIN, HOSTILE]})
-            .as_object()
-            .unwrap()
-            .clone(),
+        args: json!({HOSTILE: [1.1, -0.1, 1e300, i64::MIN, HOSTILE]}).as_object().unwrap().clone(),
         env,
         status: ExecutionStatus::Timeout,
         result: Some(value(json!({"z": 1, "a": [null]}))),
@@ -42,11 +39,7 @@ fn full_execution(of: &Session) -> Execution {
 }
 
 fn value(json: Value) -> ValuePayload {
-    ValuePayload {
-        value_type: ValueType::Object,
-        preview: HOSTILE.to_owned(),
-        json: Some(json),
-    }
+    ValuePayload { value_type: ValueType::Object, preview: HOSTILE.to_owned(), json: Some(json) }
 }
 
 fn all_payloads() -> Vec<EventPayload> {
@@ -58,29 +51,15 @@ fn all_payloads() -> Vec<EventPayload> {
     };
     vec![
         EventPayload::InputEcho { text: text() },
-        EventPayload::Console {
-            level: ConsoleLevel::Debug,
-            text: text(),
-        },
+        EventPayload::Console { level: ConsoleLevel::Debug, text: text() },
         EventPayload::Value(value(json!([HOSTILE, {HOSTILE: 0.1}]))),
         EventPayload::Value(value(Value::Null)),
         EventPayload::Value(without_json),
-        EventPayload::Exception {
-            message: text(),
-            stack: Some(text()),
-        },
-        EventPayload::Exception {
-            message: text(),
-            stack: None,
-        },
-        EventPayload::System {
-            message: text(),
-            level: ConsoleLevel::Warn,
-        },
+        EventPayload::Exception { message: text(), stack: Some(text()) },
+        EventPayload::Exception { message: text(), stack: None },
+        EventPayload::System { message: text(), level: ConsoleLevel::Warn },
         EventPayload::Stdout { text: text() },
-        EventPayload::Stderr {
-            text: String::new(),
-        },
+        EventPayload::Stderr { text: String::new() },
     ]
 }
 
@@ -100,12 +79,7 @@ async fn every_noun_comes_back_as_it_was_written() {
     let execution = full_execution(&session);
     let new_events: Vec<Event> = (1..)
         .zip(all_payloads())
-        .map(|(seq, payload)| Event {
-            execution_id: execution.id,
-            seq,
-            ts: now(),
-            payload,
-        })
+        .map(|(seq, payload)| Event { execution_id: execution.id, seq, ts: now(), payload })
         .collect();
     storage.create_template(template.clone()).await.unwrap();
     storage
@@ -119,16 +93,10 @@ async fn every_noun_comes_back_as_it_was_written() {
     storage.shutdown().await.unwrap();
 
     let storage = place.open();
-    assert_eq!(
-        storage.template(template.id).unwrap(),
-        Some(template.clone())
-    );
+    assert_eq!(storage.template(template.id).unwrap(), Some(template.clone()));
     assert_eq!(storage.templates().unwrap(), [template]);
     assert_eq!(storage.session(session.id).unwrap(), Some(session.clone()));
-    assert_eq!(
-        storage.execution(execution.id).unwrap(),
-        Some(execution.clone())
-    );
+    assert_eq!(storage.execution(execution.id).unwrap(), Some(execution.clone()));
     assert_eq!(storage.events(execution.id, 0, 50).unwrap(), new_events);
     assert_eq!(storage.executions(session.id, 50).unwrap(), [execution]);
 }
@@ -177,13 +145,7 @@ fn nouns_look_on_the_wire_as_the_contract_says() {
     assert_eq!(wire["status"], "ready");
     assert_eq!(
         keys(&wire["runtime_meta"]),
-        [
-            "settings",
-            "capabilities",
-            "startup_files",
-            "exposed_modules",
-            "libraries"
-        ]
+        ["settings", "capabilities", "startup_files", "exposed_modules", "libraries"]
     );
     let template = serde_json::to_value(template()).unwrap();
     assert_eq!(template["exposed_modules"], json!([]));
@@ -222,12 +184,7 @@ fn an_event_looks_on_the_wire_as_the_contract_says() {
         preview: "null".to_owned(),
         json: Some(Value::Null),
     });
-    let event = Event {
-        execution_id: execution.id,
-        seq: 3,
-        ts,
-        payload,
-    };
+    let event = Event { execution_id: execution.id, seq: 3, ts, payload };
     let wire = json!({"execution_id": execution.id.to_string(), "seq": 3,
         "ts": "2026-01-02T03:04:05.000006Z", "type": "value",
         "payload": {"type": "null", "preview": "null", "json": null}});
@@ -256,29 +213,10 @@ fn an_event_looks_on_the_wire_as_the_contract_says() {
 
 #[test]
 fn only_what_a_script_put_out_counts_as_output() {
-    let bytes: Vec<u64> = all_payloads()
-        .iter()
-        .map(EventPayload::output_bytes)
-        .collect();
+    let bytes: Vec<u64> = all_payloads().iter().map(EventPayload::output_bytes).collect();
     let text = HOSTILE.len() as u64;
-    let json = serde_json::to_string(&json!([HOSTILE, {HOSTILE: 0.1}]))
-        .unwrap()
-        .len() as u64;
-    assert_eq!(
-        bytes,
-        [
-            0,
-            text,
-            text + json,
-            text + 4,
-            9,
-            2 * text,
-            text,
-            0,
-            text,
-            0
-        ]
-    );
+    let json = serde_json::to_string(&json!([HOSTILE, {HOSTILE: 0.1}])).unwrap().len() as u64;
+    assert_eq!(bytes, [0, text, text + json, text + 4, 9, 2 * text, text, 0, text, 0]);
 }
 
 #[test]
@@ -295,10 +233,5 @@ fn ids_sort_by_creation_and_read_back_from_their_text() {
 }
 
 fn keys(value: &Value) -> Vec<&str> {
-    value
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect()
+    value.as_object().unwrap().keys().map(String::as_str).collect()
 }

@@ -6,19 +6,12 @@ use vm_storage::{
     MAX_SESSIONS_LISTED, Session, SessionFilter, SessionId, SessionStatus, Storage, TemplateId,
 };
 
-const ALL: [SessionStatus; 4] = [
-    SessionStatus::Starting,
-    SessionStatus::Ready,
-    SessionStatus::Crashed,
-    SessionStatus::Closed,
-];
+const ALL: [SessionStatus; 4] =
+    [SessionStatus::Starting, SessionStatus::Ready, SessionStatus::Crashed, SessionStatus::Closed];
 
 async fn with_one_of_each(place: &Place) -> (Storage, [SessionId; 4]) {
     let storage = place.open();
-    let sessions = ALL.map(|status| Session {
-        status,
-        ..session()
-    });
+    let sessions = ALL.map(|status| Session { status, ..session() });
     for session in &sessions {
         storage.put_session(session.clone()).await.unwrap();
     }
@@ -54,20 +47,11 @@ async fn a_filter_names_statuses_and_a_template() {
     assert_eq!(list(&storage, &of(&ALL[1..3]), 50), [crashed, ready]);
     assert_eq!(list(&storage, &of(&[SessionStatus::Closed]), 50), [closed]);
     let template_id = storage.session(crashed).unwrap().unwrap().template_id;
-    let filter = SessionFilter {
-        template_id: Some(template_id),
-        ..of(&[])
-    };
+    let filter = SessionFilter { template_id: Some(template_id), ..of(&[]) };
     assert_eq!(list(&storage, &filter, 50), [crashed]);
-    let filter = SessionFilter {
-        template_id: Some(TemplateId::new()),
-        ..of(&[])
-    };
+    let filter = SessionFilter { template_id: Some(TemplateId::new()), ..of(&[]) };
     assert_eq!(list(&storage, &filter, 50), []);
-    let filter = SessionFilter {
-        template_id: Some(template_id),
-        ..of(&ALL[..2])
-    };
+    let filter = SessionFilter { template_id: Some(template_id), ..of(&ALL[..2]) };
     assert_eq!(list(&storage, &filter, 50), []);
 }
 
@@ -97,9 +81,6 @@ async fn a_list_of_sessions_ends_at_its_bound() {
     }
     let all = list(&storage, &SessionFilter::default(), usize::MAX);
     assert_eq!(all.len(), MAX_SESSIONS_LISTED);
-    let live = SessionFilter {
-        statuses: vec![SessionStatus::Ready],
-        template_id: None,
-    };
+    let live = SessionFilter { statuses: vec![SessionStatus::Ready], template_id: None };
     assert_eq!(list(&storage, &live, usize::MAX), all);
 }

@@ -29,22 +29,10 @@ async fn concurrent_changes_of_one_template_all_count() {
             Ok::<_, StorageError>(template.modules.len())
         })
     });
-    let mut lengths: Vec<usize> = join_all(changes)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let mut lengths: Vec<usize> = join_all(changes).await.into_iter().map(Result::unwrap).collect();
     lengths.sort_unstable();
     assert_eq!(lengths, (1..=32).collect::<Vec<_>>());
-    assert_eq!(
-        storage
-            .template(template.id)
-            .unwrap()
-            .unwrap()
-            .modules
-            .len(),
-        32
-    );
+    assert_eq!(storage.template(template.id).unwrap().unwrap().modules.len(), 32);
 }
 
 #[tokio::test]
@@ -103,10 +91,7 @@ async fn a_second_template_of_one_id_is_refused() {
     let storage = place.open();
     let template = full_template();
     storage.create_template(template.clone()).await.unwrap();
-    let second = Template {
-        name: "second".to_owned(),
-        ..template.clone()
-    };
+    let second = Template { name: "second".to_owned(), ..template.clone() };
     let outcome = storage.create_template(second).await;
     assert!(
         matches!(outcome, Err(StorageError::DuplicateTemplate(id)) if id == template.id),
@@ -120,9 +105,7 @@ async fn an_unknown_template_is_neither_changed_nor_deleted() {
     let place = Place::new();
     let storage = place.open();
     let unknown = TemplateId::new();
-    let changed = storage
-        .update_template(unknown, |_| Ok::<_, Mine>(()))
-        .await;
+    let changed = storage.update_template(unknown, |_| Ok::<_, Mine>(())).await;
     assert!(
         matches!(changed, Err(Mine::Storage(StorageError::UnknownTemplate(id))) if id == unknown),
         "{changed:?}"
@@ -153,21 +136,13 @@ async fn templates_are_listed_oldest_first_and_end_at_their_bound() {
     let place = Place::new();
     let storage = place.open();
     let templates: Vec<Template> = (0..MAX_TEMPLATES).map(|_| template()).collect();
-    let created = templates
-        .iter()
-        .rev()
-        .map(|each| storage.create_template(each.clone()));
+    let created = templates.iter().rev().map(|each| storage.create_template(each.clone()));
     for outcome in join_all(created).await {
         outcome.unwrap();
     }
     let outcome = storage.create_template(template()).await;
     assert!(
-        matches!(
-            outcome,
-            Err(StorageError::TooManyTemplates {
-                limit: MAX_TEMPLATES
-            })
-        ),
+        matches!(outcome, Err(StorageError::TooManyTemplates { limit: MAX_TEMPLATES })),
         "{outcome:?}"
     );
     assert_eq!(storage.templates().unwrap(), templates);

@@ -4,7 +4,8 @@ use crate::binary::Folder;
 
 #[test]
 fn piped_snippets_are_evaluated_as_they_are_complete() {
-    let input = "let a = 1\nfunction f() {\n  return a + 1\n}\nf()\n`a${\n1}`\n\nconsole.warn('w')\n";
+    let input =
+        "let a = 1\nfunction f() {\n  return a + 1\n}\nf()\n`a${\n1}`\n\nconsole.warn('w')\n";
     let ended = Folder::new().run_with_input(&["repl"], input);
     assert_eq!(ended.stdout, "2\n'a1'\n");
     assert_eq!(ended.stderr, "w\n");
@@ -15,7 +16,11 @@ fn piped_snippets_are_evaluated_as_they_are_complete() {
 fn an_error_is_shown_and_the_session_goes_on() {
     let ended = Folder::new().run_with_input(&["repl"], "var n = 1\nmissing\n)\nn\n");
     assert_eq!(ended.stdout, "1\n");
-    assert!(ended.stderr.contains("Uncaught ReferenceError: missing is not defined"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("Uncaught ReferenceError: missing is not defined"),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains("Uncaught SyntaxError"), "{}", ended.stderr);
 }
 

@@ -28,7 +28,10 @@ fn an_undefined_value_prints_nothing() {
 #[test]
 fn output_streams_while_the_script_runs() {
     let folder = Folder::with_script("console.log('first'); for (;;);");
-    let mut child = folder.command(&["run", "app.js", "--cpu-ms", "3600000", "--wall-ms", "3600000"]).spawn().unwrap();
+    let mut child = folder
+        .command(&["run", "app.js", "--cpu-ms", "3600000", "--wall-ms", "3600000"])
+        .spawn()
+        .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "first\n");
@@ -48,13 +51,22 @@ fn arguments_and_environment_reach_the_script_and_nothing_else_does() {
 
 #[test]
 fn a_thrown_error_is_exit_1_with_file_and_line_on_stderr() {
-    let ended = run("function f() {\n  throw new TypeError('no')\n}\nconsole.log('before')\nf()", &[]);
+    let ended =
+        run("function f() {\n  throw new TypeError('no')\n}\nconsole.log('before')\nf()", &[]);
     assert_eq!(ended.code, 1);
     assert_eq!(ended.stdout, "before\n");
-    assert!(ended.stderr.starts_with("Uncaught TypeError: no\n    at f (app.js:2:"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with("Uncaught TypeError: no\n    at f (app.js:2:"),
+        "{}",
+        ended.stderr
+    );
     let ended = run("1\n)", &[]);
     assert_eq!(ended.code, 1);
-    assert!(ended.stderr.contains("SyntaxError") && ended.stderr.contains("app.js:2:"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("SyntaxError") && ended.stderr.contains("app.js:2:"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -111,7 +123,8 @@ fn json_output_is_the_execution_with_its_events() {
     assert_eq!(json["status"], "ok");
     assert_eq!(json["kind"], "run_file");
     assert_eq!(json["result"], serde_json::json!({"type": "number", "preview": "42", "json": 42}));
-    let types: Vec<_> = json["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
+    let types: Vec<_> =
+        json["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
     assert_eq!(types, ["input_echo", "console", "value"]);
     let ended = run("throw 1", &["--output", "json"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (1, ""));
@@ -120,7 +133,9 @@ fn json_output_is_the_execution_with_its_events() {
 #[test]
 fn a_template_gives_limits_startup_files_modules_and_grants() {
     let folder = Folder::new();
-    folder.file("template.toml", r#"
+    folder.file(
+        "template.toml",
+        r#"
         name = "demo"
         modules = ["fs"]
         libraries = ["greet-1.0.0"]
@@ -135,10 +150,14 @@ fn a_template_gives_limits_startup_files_modules_and_grants() {
         name = "fs"
         enabled = true
         config = { write = true }
-    "#);
+    "#,
+    );
     folder.file("libs/greet-1.0.0.js", "globalThis.greet = name => 'hello ' + name");
     folder.file("work/init.js", "console.log('startup'); var name = greet('template')");
-    folder.file("work/app.js", "require('fs').writeFileSync('out.txt', name); require('fs').readdirSync('.')");
+    folder.file(
+        "work/app.js",
+        "require('fs').writeFileSync('out.txt', name); require('fs').readdirSync('.')",
+    );
     let flags = ["--template", "template.toml", "--worktree", "work", "--library-dir", "libs"];
     let ended = folder.run(&[&["run", "app.js"], &flags[..]].concat());
     assert_eq!(ended.stderr, "");
@@ -171,7 +190,8 @@ fn a_database_that_is_named_keeps_what_ran() {
         assert_eq!(folder.run(&["run", "app.js", "--db", "kept.redb"]).code, 0);
     }
     let options = vm_storage::StorageOptions::default();
-    let (storage, recovery) = vm_storage::Storage::open(&folder.path("kept.redb"), options).unwrap();
+    let (storage, recovery) =
+        vm_storage::Storage::open(&folder.path("kept.redb"), options).unwrap();
     let sessions = storage.sessions(&vm_storage::SessionFilter::default(), 10).unwrap();
     assert_eq!(sessions.len(), 2);
     for session in sessions {
@@ -185,7 +205,9 @@ fn a_database_that_is_named_keeps_what_ran() {
 #[test]
 fn a_file_that_is_no_database_is_refused_and_untouched() {
     let folder = Folder::with_script("1");
-    for (name, content) in [("empty.redb", ""), ("text.redb", "this is no database, and stays as it is")] {
+    for (name, content) in
+        [("empty.redb", ""), ("text.redb", "this is no database, and stays as it is")]
+    {
         folder.file(name, content);
         let ended = folder.run(&["run", "app.js", "--db", name]);
         assert_eq!(ended.code, 70, "{}", ended.stderr);

@@ -60,7 +60,9 @@ impl Scanner<'_> {
                 }
                 continue;
             }
-            let Some(c) = self.next() else { return !self.open.is_empty() };
+            let Some(c) = self.next() else {
+                return !self.open.is_empty();
+            };
             self.token(c);
         }
     }
@@ -83,7 +85,8 @@ impl Scanner<'_> {
             _ => {}
         }
         if !c.is_whitespace() {
-            let operand = c.is_alphanumeric() || matches!(c, '_' | '$' | ')' | ']' | '}' | '\'' | '"');
+            let operand =
+                c.is_alphanumeric() || matches!(c, '_' | '$' | ')' | ']' | '}' | '\'' | '"');
             self.before = if operand { Before::Operand } else { Before::Operator };
         }
     }

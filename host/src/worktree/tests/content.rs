@@ -13,14 +13,8 @@ use std::path::Path;
 fn check_escapes(fixture: &Fixture, path: &str) {
     assert_is!(fixture.read(path), Err(FileError::Escapes));
     assert_is!(fixture.write(path, "overwritten"), Err(FileError::Escapes));
-    assert_is!(
-        fixture.worktree.stat(&fixture.path(path)),
-        Err(FileError::Escapes)
-    );
-    assert!(
-        !fixture.worktree.exists(&fixture.path(path)),
-        "{path} exists"
-    );
+    assert_is!(fixture.worktree.stat(&fixture.path(path)), Err(FileError::Escapes));
+    assert!(!fixture.worktree.exists(&fixture.path(path)), "{path} exists");
     fixture.assert_outside_is_untouched();
 }
 
@@ -33,12 +27,7 @@ fn files_are_read_back_as_they_were_written() {
     fixture.write("a/file", "short").unwrap();
     assert_eq!(fixture.read("a/../a/./file").unwrap(), "short");
     fixture.write("a/file", "").unwrap();
-    assert_eq!(
-        fixture
-            .read(fixture.inside.join("a/file").to_str().unwrap())
-            .unwrap(),
-        ""
-    );
+    assert_eq!(fixture.read(fixture.inside.join("a/file").to_str().unwrap()).unwrap(), "");
 }
 
 #[test]
@@ -55,11 +44,7 @@ fn names_that_go_up_past_the_root_escape() {
     let fixture = Fixture::new();
     fixture.folder("a/b");
     let absolute = fixture.inside.join("../outside/secret");
-    for path in [
-        "../outside/secret",
-        "a/../../outside/secret",
-        "a/b/../../../outside/secret",
-    ] {
+    for path in ["../outside/secret", "a/../../outside/secret", "a/b/../../../outside/secret"] {
         check_escapes(&fixture, path);
     }
     check_escapes(&fixture, absolute.to_str().unwrap());
@@ -72,11 +57,7 @@ fn names_that_go_up_past_the_root_escape() {
 #[test]
 fn names_that_are_encoded_are_not_decoded() {
     let fixture = Fixture::new();
-    for path in [
-        "%2e%2e/outside/secret",
-        "..%2foutside%2fsecret",
-        "..\\outside\\secret",
-    ] {
+    for path in ["%2e%2e/outside/secret", "..%2foutside%2fsecret", "..\\outside\\secret"] {
         assert_is!(fixture.read(path), Err(FileError::NotFound));
     }
     fixture.write("..\\outside\\secret", "inside").unwrap();
@@ -89,37 +70,16 @@ fn links_that_leave_escape() {
     let fixture = Fixture::new();
     fixture.folder("a").file("file", "inside");
     fixture.link("absolute", fixture.outside.join("secret"));
-    fixture
-        .link("relative", "../outside/secret")
-        .link("a/relative", "../../outside/secret");
-    fixture
-        .link("new", "../outside/new")
-        .link("absolute-new", fixture.outside.join("new"));
-    fixture
-        .link("first", "a/second")
-        .link("a/second", "relative");
-    fixture
-        .link("folder", "../outside")
-        .link("zero", "/dev/zero");
+    fixture.link("relative", "../outside/secret").link("a/relative", "../../outside/secret");
+    fixture.link("new", "../outside/new").link("absolute-new", fixture.outside.join("new"));
+    fixture.link("first", "a/second").link("a/second", "relative");
+    fixture.link("folder", "../outside").link("zero", "/dev/zero");
     fixture.link("back", fixture.inside.join("file"));
-    for path in [
-        "absolute",
-        "relative",
-        "a/relative",
-        "new",
-        "absolute-new",
-        "first",
-    ] {
+    for path in ["absolute", "relative", "a/relative", "new", "absolute-new", "first"] {
         check_escapes(&fixture, path);
     }
     // A link that is absolute is refused wherever it leads, as is what lies behind a folder's.
-    for path in [
-        "folder/secret",
-        "folder/new",
-        "folder/../inside/file",
-        "zero",
-        "back",
-    ] {
+    for path in ["folder/secret", "folder/new", "folder/../inside/file", "zero", "back"] {
         check_escapes(&fixture, path);
     }
     assert_eq!(fixture.read("file").unwrap(), "inside");
@@ -129,10 +89,7 @@ fn links_that_leave_escape() {
 fn links_that_stay_are_followed() {
     let fixture = Fixture::new();
     fixture.folder("a/b").file("a/file", "inside");
-    fixture
-        .link("first", "a/b/second")
-        .link("a/b/second", "../third")
-        .link("a/third", "file");
+    fixture.link("first", "a/b/second").link("a/b/second", "../third").link("a/third", "file");
     fixture.link("folder", "a/b").link("nowhere", "a/new");
     assert_eq!(fixture.read("first").unwrap(), "inside");
     // Past a link, `..` is the parent of what it leads to.
@@ -182,20 +139,14 @@ fn a_file_larger_than_the_limit_is_refused() {
     let path = fixture.path("file");
     let check = |bytes: usize, limit: u64| {
         fixture.worktree.write(&path, &vec![b'a'; bytes]).unwrap();
-        fixture
-            .worktree
-            .read(&path, limit)
-            .map(|content| content.len())
+        fixture.worktree.read(&path, limit).map(|content| content.len())
     };
     assert_is!(check(0, 0), Ok(0));
     assert_is!(check(1, 0), Err(FileError::TooLarge { limit: 0 }));
     assert_is!(check(10, 10), Ok(10));
     assert_is!(check(11, 10), Err(FileError::TooLarge { limit: 10 }));
     assert_is!(check(CHUNK_BYTES, CHUNK_BYTES as u64), Ok(CHUNK_BYTES));
-    assert_is!(
-        check(CHUNK_BYTES + 1, CHUNK_BYTES as u64),
-        Err(FileError::TooLarge { .. })
-    );
+    assert_is!(check(CHUNK_BYTES + 1, CHUNK_BYTES as u64), Err(FileError::TooLarge { .. }));
 }
 
 #[test]
@@ -203,16 +154,10 @@ fn a_file_that_grows_after_it_was_opened_is_still_bounded() {
     let fixture = Fixture::new();
     fixture.file("file", "12345");
     let open = || -> RegularFile {
-        fixture
-            .worktree
-            .open_regular(&fixture.path("file"), OpenOptions::new().read(true))
-            .unwrap()
+        fixture.worktree.open_regular(&fixture.path("file"), OpenOptions::new().read(true)).unwrap()
     };
     let (first, second, third) = (open(), open(), open());
-    let mut file = HostOptions::new()
-        .append(true)
-        .open(fixture.inside.join("file"))
-        .unwrap();
+    let mut file = HostOptions::new().append(true).open(fixture.inside.join("file")).unwrap();
     file.write_all(b"67890").unwrap();
     assert_eq!(first.bytes, 5);
     assert_is!(first.read(9), Err(FileError::TooLarge { limit: 9 }));
@@ -226,14 +171,6 @@ fn a_file_that_hides_its_size_is_still_bounded() {
     let process = Worktree::open(Path::new("/proc/self")).unwrap();
     let status = WorktreePath::strict("status").unwrap();
     assert_eq!(process.stat(&status).unwrap().size, 0);
-    assert_is!(
-        process.read(&status, 10),
-        Err(FileError::TooLarge { limit: 10 })
-    );
-    assert!(
-        process
-            .read(&status, 1024 * 1024)
-            .unwrap()
-            .starts_with(b"Name:")
-    );
+    assert_is!(process.read(&status, 10), Err(FileError::TooLarge { limit: 10 }));
+    assert!(process.read(&status, 1024 * 1024).unwrap().starts_with(b"Name:"));
 }

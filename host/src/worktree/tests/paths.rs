@@ -11,13 +11,7 @@ use std::path::Path;
 
 fn check(path: &str, expected: Result<&str, PathError>) {
     let strict = WorktreePath::strict(path);
-    assert_eq!(
-        strict
-            .as_ref()
-            .map(WorktreePath::as_str)
-            .map_err(|error| *error),
-        expected
-    );
+    assert_eq!(strict.as_ref().map(WorktreePath::as_str).map_err(|error| *error), expected);
 }
 
 #[test]
@@ -46,17 +40,7 @@ fn a_name_that_only_looks_like_a_way_out_is_a_name() {
 
 #[test]
 fn strict_paths_have_no_parent_component() {
-    for path in [
-        "..",
-        "../",
-        "../a",
-        "./../a",
-        "a/..",
-        "a/../",
-        "a/../b",
-        "a/../../b",
-        "..//a",
-    ] {
+    for path in ["..", "../", "../a", "./../a", "a/..", "a/../", "a/../b", "a/../../b", "..//a"] {
         check(path, Err(PathError::ParentDir));
     }
 }
@@ -88,10 +72,7 @@ fn lenient_paths_keep_their_parent_components() {
     assert_eq!(lenient("../a").unwrap(), "../a");
     assert_is!(lenient(""), Err(PathError::Empty));
     assert_is!(lenient("a\0"), Err(PathError::Nul));
-    assert_is!(
-        lenient(&"a".repeat(MAX_PATH_BYTES + 1)),
-        Err(PathError::TooLong { .. })
-    );
+    assert_is!(lenient(&"a".repeat(MAX_PATH_BYTES + 1)), Err(PathError::TooLong { .. }));
 }
 
 #[test]
@@ -119,30 +100,17 @@ fn absolute_paths_count_beneath_the_root_as_given_and_as_it_is() {
 #[test]
 fn only_an_absolute_path_of_a_directory_is_a_worktree() {
     let fixture = Fixture::new();
-    fixture
-        .file("file", "")
-        .fifo("fifo")
-        .link("loop", "loop")
-        .link("nowhere", "missing");
+    fixture.file("file", "").fifo("fifo").link("loop", "loop").link("nowhere", "missing");
     let open = |path: &str| Worktree::open(&fixture.inside.join(path));
-    assert_is!(
-        Worktree::open(Path::new("inside")),
-        Err(WorktreeError::NotAbsolute { .. })
-    );
-    assert_is!(
-        Worktree::open(Path::new("")),
-        Err(WorktreeError::NotAbsolute { .. })
-    );
+    assert_is!(Worktree::open(Path::new("inside")), Err(WorktreeError::NotAbsolute { .. }));
+    assert_is!(Worktree::open(Path::new("")), Err(WorktreeError::NotAbsolute { .. }));
     assert_is!(open("missing"), Err(WorktreeError::NotFound { .. }));
     assert_is!(open("nowhere"), Err(WorktreeError::NotFound { .. }));
     assert_is!(open("file"), Err(WorktreeError::NotADirectory { .. }));
     assert_is!(open("file/a"), Err(WorktreeError::NotADirectory { .. }));
     assert_is!(open("loop"), Err(WorktreeError::Io { .. }));
     let fifo = fixture.inside.join("fifo");
-    assert_is!(
-        in_time(move || Worktree::open(&fifo)),
-        Err(WorktreeError::NotADirectory { .. })
-    );
+    assert_is!(in_time(move || Worktree::open(&fifo)), Err(WorktreeError::NotADirectory { .. }));
 }
 
 #[test]
@@ -150,10 +118,7 @@ fn a_worktree_stays_with_its_directory_when_another_takes_the_name() {
     let fixture = Fixture::new();
     fixture.file("a", "first");
     let metadata = fs::metadata(&fixture.inside).unwrap();
-    assert_eq!(
-        fixture.worktree.identity(),
-        (metadata.dev(), metadata.ino())
-    );
+    assert_eq!(fixture.worktree.identity(), (metadata.dev(), metadata.ino()));
     fs::rename(&fixture.inside, fixture.inside.with_file_name("moved")).unwrap();
     fixture.folder("").file("a", "second");
     assert_eq!(fixture.read("a").unwrap(), "first");

@@ -34,10 +34,7 @@ fn nothing_is_written_to_a_fifo_that_somebody_reads() {
         .open(fixture.inside.join("fifo"))
         .unwrap();
     let (worktree, path) = (Arc::clone(&fixture.worktree), fixture.path("fifo"));
-    assert_is!(
-        in_time(move || worktree.write(&path, b"a")),
-        Err(FileError::NotAFile)
-    );
+    assert_is!(in_time(move || worktree.write(&path, b"a")), Err(FileError::NotAFile));
     assert_eq!(reader.read(&mut [0]).unwrap(), 0);
 }
 
@@ -62,9 +59,6 @@ fn the_kernel_s_own_links_are_not_followed() {
     let process = Worktree::open(Path::new("/proc/self")).unwrap();
     for path in ["root/etc/hostname", "cwd/Cargo.toml", "exe"] {
         let path = WorktreePath::strict(path).unwrap();
-        assert_is!(
-            process.read(&path, 1024),
-            Err(FileError::TooManyLinks | FileError::Escapes)
-        );
+        assert_is!(process.read(&path, 1024), Err(FileError::TooManyLinks | FileError::Escapes));
     }
 }
