@@ -154,7 +154,7 @@ pub fn main() -> ExitCode {
     };
     let exit = match cli.command {
         Command::Run(args) => runtime.block_on(run::run(args)),
-        Command::Repl(args) => repl::repl(&runtime, args),
+        Command::Repl(args) => repl::repl(&runtime, &args),
     };
     // A script may have left a host call that blocks; nothing durable waits for it.
     runtime.shutdown_background();

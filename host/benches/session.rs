@@ -9,8 +9,8 @@ use vm_host::bare::BareEngine;
 use vm_host::{Host, HostOptions, SessionRequest, Source};
 use vm_storage::{Settings, Storage, StorageOptions, Template, TemplateId, now};
 
-fn cache_dir() -> Option<PathBuf> {
-    Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules"))
+fn cache_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules")
 }
 
 fn repl() -> Source {
@@ -19,7 +19,7 @@ fn repl() -> Source {
 
 fn bare(criterion: &mut Criterion) {
     let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let engine = BareEngine::new(cache_dir()).expect("the engine starts");
+    let engine = BareEngine::new(Some(cache_dir())).expect("the engine starts");
     criterion.bench_function("new session + 1+1 + drop, no commit", |bencher| {
         bencher.to_async(&tokio).iter(async || {
             let mut runtime = engine.runtime().await.expect("the pool has room");
@@ -59,7 +59,7 @@ fn durable(criterion: &mut Criterion) {
         let db = folder.path().join("vm.redb");
         let (storage, _) = Storage::open(&db, StorageOptions::default()).expect("a new file opens");
         let library_dir = folder.path().to_owned();
-        let options = HostOptions { max_sessions: 16, library_dir, cache_dir: cache_dir() };
+        let options = HostOptions { max_sessions: 16, library_dir, cache_dir: Some(cache_dir()) };
         let host = Host::start(storage, options).await.expect("the host starts");
         host.storage().create_template(template).await.expect("it is new");
         host

@@ -39,6 +39,9 @@ impl BareEngine {
 
 impl BareRuntime {
     /// Evaluates a script; gives the events it left.
+    ///
+    /// # Panics
+    /// When the script does not come to its end.
     pub async fn evaluate(&mut self, source: &str) -> usize {
         let recorder = SharedRecorder::new(ExecutionId::new(), &Limits::default(), None);
         self.0.begin(u64::MAX / 2, recorder.clone());

@@ -112,6 +112,7 @@ pub use crate::worktree::{FileError, PathError, WorktreeError};
 
 impl HostError {
     /// A failure of wasmtime's, with its causes.
+    #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
     pub(crate) fn engine(error: wasmtime::Error) -> Self {
         Self::Engine(format!("{error:#}"))
     }

@@ -84,19 +84,18 @@ impl Run<'_> {
             return Err(HostError::SessionNotReady { id, status });
         };
         runtime.begin(fuel, recorder.clone());
-        let (end, committed) = match echoed {
-            Err(limit) => (Err(Failure::Output(limit)), 0),
-            Ok(()) => {
-                let checkpoint = Checkpoint {
-                    storage: self.storage,
-                    execution: &execution,
-                    session: self.then.is_some().then_some(&slot.session),
-                    recorder: &recorder,
-                };
-                let deadline = Duration::from_millis(limits.wall_ms);
-                let work = perform(runtime, work, &recorder);
-                drive(work, deadline, &mut self.closing, checkpoint).await
-            }
+        let (end, committed) = if let Err(limit) = echoed {
+            (Err(Failure::Output(limit)), 0)
+        } else {
+            let checkpoint = Checkpoint {
+                storage: self.storage,
+                execution: &execution,
+                session: self.then.is_some().then_some(&slot.session),
+                recorder: &recorder,
+            };
+            let deadline = Duration::from_millis(limits.wall_ms);
+            let work = perform(runtime, work, &recorder);
+            drive(work, deadline, &mut self.closing, checkpoint).await
         };
         execution.metrics.fuel_used = runtime.end(fuel);
         execution.metrics.peak_memory_bytes = runtime.memory_bytes();

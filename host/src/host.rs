@@ -135,9 +135,8 @@ impl Host {
         observer: Option<Observer>,
     ) -> Result<Finished, HostError> {
         source.check_size()?;
-        let live = match self.0.sessions.get(session) {
-            Some(live) => live,
-            None => return Err(self.absent(session).await?),
+        let Some(live) = self.0.sessions.get(session) else {
+            return Err(self.absent(session).await?);
         };
         let slot = live.try_enter()?;
         let host = self.clone();

@@ -118,7 +118,7 @@ async fn call(mut caller: Caller<'_, State>, args: CallArgs) -> wasmtime::Result
     };
     let failed = answer.is_err();
     let answer = answer.unwrap_or_else(String::into_bytes);
-    let len = answer.len() as i64;
+    let len = i64::try_from(answer.len()).expect("checked by its source: it is in memory");
     caller.data_mut().set_answer(answer);
     Ok(if failed { -1 - len } else { len })
 }

@@ -66,7 +66,7 @@ mod worktree;
 pub use error::{FileError, HostError, LibraryError, PathError, WorktreeError};
 pub use execution::Finished;
 pub use host::{Host, HostOptions, HostStats, Source};
-pub use library::LibraryName;
+pub use library::{LibraryName, LibraryNameError};
 pub use limits::{FUEL_PER_CPU_MS, MAX_INPUT_BYTES};
 pub use recorder::Observer;
 pub use startup::SessionRequest;

@@ -276,13 +276,13 @@ impl Runtime {
         if compiled == 0 {
             return Ok(None);
         }
-        let (address, len) = ((compiled >> 32) as usize, (compiled & 0xffff_ffff) as usize);
-        let range = address..address.saturating_add(len);
+        let (address, len) = ((compiled >> 32) as u32, (compiled & 0xffff_ffff) as u32);
+        let range = address as usize..address as usize + len as usize;
         let bytes = self.memory.data(&self.store).get(range).map(<[u8]>::to_vec);
         let bytes = bytes.ok_or_else(|| Failure::Trapped(Stop::OutOfBounds.to_string()))?;
         let free: TypedFunc<(u32, u32), ()> = self.export(exports::FREE)?;
-        let args = ((compiled >> 32) as u32, len as u32);
-        free.call_async(&mut self.store, args).await.map_err(|error| Failure::of(&error))?;
+        let freed = free.call_async(&mut self.store, (address, len)).await;
+        freed.map_err(|error| Failure::of(&error))?;
         Ok(Some(bytes))
     }
 
@@ -292,8 +292,7 @@ impl Runtime {
             return self.out_of_memory();
         };
         let inputs: TypedFunc<(u32, u32, u32), ()> = self.export(exports::INPUTS)?;
-        // Together they have just been written, so each length is one of 32 bits.
-        let args = (address, args.len() as u32, env.len() as u32);
+        let args = (address, len32(args.len()), len32(env.len()));
         inputs.call_async(&mut self.store, args).await.map_err(|error| Failure::of(&error))?;
         Ok(Outcome::Value)
     }
@@ -332,7 +331,7 @@ impl Runtime {
             .map_err(|error| Failure::Trapped(error.to_string()))
     }
 
-    /// What a script sees that the memory has no room for: the error that QuickJS itself throws.
+    /// What a script sees that the memory has no room for: the error that `QuickJS` itself throws.
     fn out_of_memory(&self) -> Result<Outcome, Failure> {
         let message = "InternalError: out of memory".to_owned();
         if let Some(recorder) = self.store.data().recorder() {
@@ -347,9 +346,8 @@ impl Runtime {
     async fn hand_over(&mut self, script: Script<'_>) -> Result<Option<(u32, u32, u32)>, Failure> {
         let bytes = [script.name.as_bytes(), &[0], script.source, &[0]].concat();
         let address = self.write(&bytes).await?;
-        // Together they have just been written, so each length is one of 32 bits.
-        let (name_len, source_len) = (script.name.len() as u32, script.source.len() as u32);
-        Ok(address.map(|address| (address, name_len, source_len)))
+        let lengths = |address| (address, len32(script.name.len()), len32(script.source.len()));
+        Ok(address.map(lengths))
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<Option<u32>, Failure> {
@@ -375,4 +373,9 @@ fn entropy() -> wasmtime::Result<u64> {
 fn outcome_of(outcome: wasmtime::Result<u32>) -> Result<Outcome, Failure> {
     let number = outcome.map_err(|error| Failure::of(&error))?;
     Outcome::try_from(number).map_err(|error| Failure::Trapped(error.to_string()))
+}
+
+/// The length of what was just written into a memory of 32 bits.
+fn len32(len: usize) -> u32 {
+    u32::try_from(len).expect("checked by `write`: all of it has a 32-bit length")
 }

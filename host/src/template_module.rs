@@ -95,8 +95,9 @@ impl TemplateModules {
             self.compiled.fetch_add(1, Ordering::Relaxed);
             make(engine, parts, flags, limits).await
         };
-        let made = self.cache.try_get_with(key, make).await;
-        let module = made.map_err(|error: Arc<HostError>| HostError::Engine(error.to_string()))?;
+        let module = self.cache.try_get_with(key, make).await;
+        let module =
+            module.map_err(|error: Arc<HostError>| HostError::Engine(error.to_string()))?;
         if module.broken.as_ref().is_some_and(|broken| broken.failure.is_some()) {
             // It passed a limit of this template's; another's may be higher.
             self.cache.invalidate(&key).await;

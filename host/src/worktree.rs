@@ -17,7 +17,7 @@ mod path;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use entries::{FileKind, FileStat, Parents};
+pub(crate) use entries::{FileKind, Parents};
 pub use error::{FileError, WorktreeError};
 pub use path::PathError;
 pub(crate) use path::WorktreePath;
@@ -54,11 +54,13 @@ impl Worktree {
     }
 
     /// The root without symbolic links, as it was when it was opened.
+    #[cfg(test)]
     pub(crate) fn root(&self) -> &Path {
         &self.canonical
     }
 
     /// The device and the inode of the root, for telling later whether a path still leads here.
+    #[cfg_attr(not(test), expect(dead_code, reason = "durable sessions will check it at restore"))]
     pub(crate) fn identity(&self) -> (u64, u64) {
         self.identity
     }

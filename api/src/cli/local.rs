@@ -87,15 +87,14 @@ impl Local {
         limits.apply(&mut template.settings)?;
         let worktree = options.args.worktree.clone().unwrap_or(options.default_worktree);
         let worktree = canonical(&worktree)?;
-        let (folder, db) = match options.db {
-            Some(db) => (None, db.to_owned()),
-            None => {
-                let folder = tempfile::Builder::new().prefix("vm-system-").tempdir();
-                let what = "cannot make a temporary folder";
-                let folder = folder.map_err(|source| LocalError::Io { what, source })?;
-                let db = folder.path().join("vm-system.redb");
-                (Some(folder), db)
-            }
+        let (folder, db) = if let Some(db) = options.db {
+            (None, db.to_owned())
+        } else {
+            let folder = tempfile::Builder::new().prefix("vm-system-").tempdir();
+            let what = "cannot make a temporary folder";
+            let folder = folder.map_err(|source| LocalError::Io { what, source })?;
+            let db = folder.path().join("vm-system.redb");
+            (Some(folder), db)
         };
         // On a blocking thread it would gain nothing: this command has nothing else to do.
         let (storage, _) = Storage::open(&db, StorageOptions::default())?;

@@ -24,8 +24,8 @@ const HELP: &str = "\
 Ctrl-C  stop the running line, or clear the one being typed";
 
 /// Reads, evaluates and prints until the input ends.
-pub(super) fn repl(runtime: &Runtime, args: ReplArgs) -> Result<Exit, LocalError> {
-    let mut repl = runtime.block_on(Repl::start(&args))?;
+pub(super) fn repl(runtime: &Runtime, args: &ReplArgs) -> Result<Exit, LocalError> {
+    let mut repl = runtime.block_on(Repl::start(args))?;
     if std::io::stdin().is_terminal() {
         repl.interactive(runtime)?;
     } else {

@@ -47,8 +47,14 @@ unsafe extern "C" {
     /// Records an event: its kind, its level or value type, and two texts in UTF-8.
     fn emit(kind: u32, tag: u32, a: *const u8, a_len: usize, b: *const u8, b_len: usize);
     /// Calls the host; gives the length of its answer, or -1 - length of an error's text.
-    fn call(operation: u32, flags: u32, a: *const u8, a_len: usize, b: *const u8, b_len: usize)
-    -> i64;
+    fn call(
+        operation: u32,
+        flags: u32,
+        a: *const u8,
+        a_len: usize,
+        b: *const u8,
+        b_len: usize,
+    ) -> i64;
     /// Copies the answer of the last call into a buffer of the length it said.
     fn take(buffer: *mut u8, len: usize);
 }
@@ -81,9 +87,7 @@ pub(crate) fn call_host(
     b: &[u8],
 ) -> Result<Vec<u8>, String> {
     // SAFETY: the host reads the two ranges during the call and keeps no pointer.
-    let len = unsafe {
-        call(operation as u32, flags, a.as_ptr(), a.len(), b.as_ptr(), b.len())
-    };
+    let len = unsafe { call(operation as u32, flags, a.as_ptr(), a.len(), b.as_ptr(), b.len()) };
     let failed = len < 0;
     let len = if failed { -1 - len } else { len };
     let len = usize::try_from(len).map_err(|_| "EIO\nthe host's answer is too long".to_owned())?;

@@ -2,7 +2,7 @@
 //! size, so that a result of a hundred megabytes costs no more to report than one of a hundred
 //! bytes.
 
-use crate::inspect::{is_date, primitive_text};
+use crate::inspect::{is_boxed, is_date, primitive_text, string_start};
 use crate::text::{Piece, pieces};
 use crate::{raw, state};
 use javy::quickjs::function::This;
@@ -13,8 +13,9 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Nesting beyond which a value has none; it also ends every cycle.
 const MAX_DEPTH: usize = 64;
 
-/// The value's JSON: for numbers that have one, strings, booleans, null, arrays, dates and plain
-/// objects. Runs getters and `toJSON` as `JSON.stringify` does; what they throw means no JSON.
+/// The value's JSON: for numbers that have one, strings, booleans, null, arrays, dates, plain
+/// objects and boxed primitives. Runs getters and `toJSON` as `JSON.stringify` does; what they
+/// throw means no JSON. A proxy has none, nor what holds one, since its traps are a script's.
 pub(crate) fn bounded_json(value: &Value<'_>) -> Option<String> {
     let has_json = value.is_string()
         || value.is_bool()
@@ -22,6 +23,7 @@ pub(crate) fn bounded_json(value: &Value<'_>) -> Option<String> {
         || value.as_number().is_some_and(f64::is_finite)
         || value.is_array()
         || is_date(value)
+        || is_boxed(value)
         || (value.is_object() && !value.is_function() && !value.is_proxy() && is_plain(value));
     if !has_json {
         return None;
@@ -59,8 +61,14 @@ impl Writer {
         if depth > MAX_DEPTH || self.out.len() > MAX_BYTES {
             return Err(Stop);
         }
+        if value.is_proxy() {
+            return Err(Stop);
+        }
         let value = converted(value, key)?;
-        if let Some(bytes) = raw::string_bytes(&value) {
+        if value.is_string() {
+            let start =
+                state::with(|state| string_start(&state.primordials, &value, MAX_BYTES as u32));
+            let (bytes, _) = start.filter(|(_, rest)| *rest == 0).ok_or(Stop)?;
             self.string(&bytes)?;
         } else if value.is_null() {
             self.out.push_str("null");
@@ -119,8 +127,12 @@ impl Writer {
     }
 
     fn array(&mut self, array: &Array<'_>, depth: usize) -> Result<(), Stop> {
+        // The engine's interface has no length beyond 2^31; an element takes two bytes of JSON.
+        let length =
+            raw::own_data(array.as_value(), "length").and_then(|length| length.as_number());
+        let length = length.filter(|length| *length <= (MAX_BYTES / 2) as f64).ok_or(Stop)?;
         self.out.push('[');
-        for index in 0..array.len() {
+        for index in 0..length as usize {
             if index > 0 {
                 self.out.push(',');
             }
@@ -166,11 +178,13 @@ fn converted<'js>(value: Value<'js>, key: &str) -> Result<Value<'js>, Stop> {
         }
         None => value,
     };
+    if !value.is_object() || !is_boxed(&value) {
+        return Ok(value);
+    }
     let unboxed = state::with(|state| {
         let all = &state.primordials;
-        [&all.number_value, &all.string_value, &all.boolean_value]
+        [&all.number_value, &all.string_value, &all.boolean_value, &all.bigint_value]
             .iter()
-            .filter(|_| value.is_object() && crate::inspect::is_boxed(&value))
             .find_map(|value_of| value_of.call(&value))
     });
     Ok(unboxed.unwrap_or(value))

@@ -264,8 +264,7 @@ pub(crate) fn own_keys<'js>(object: &Value<'js>, limit: usize) -> (Vec<Value<'js
             return (Vec::new(), 0);
         }
         let total = len as usize;
-        let entries =
-            if total == 0 { &[][..] } else { std::slice::from_raw_parts(table, total) };
+        let entries = if total == 0 { &[][..] } else { std::slice::from_raw_parts(table, total) };
         let keys = entries
             .iter()
             .take(limit)
@@ -295,7 +294,8 @@ pub(crate) fn promise_state<'js>(value: &Value<'js>) -> Option<PromiseState<'js>
     let raw_ctx = ctx.as_raw().as_ptr();
     // SAFETY: the argument is borrowed, the result owned.
     unsafe {
-        let result = || Value::from_raw(ctx.clone(), qjs::JS_PromiseResult(raw_ctx, value.as_raw()));
+        let result =
+            || Value::from_raw(ctx.clone(), qjs::JS_PromiseResult(raw_ctx, value.as_raw()));
         match qjs::JS_PromiseState(raw_ctx, value.as_raw()) {
             qjs::JSPromiseStateEnum_JS_PROMISE_FULFILLED => Some(PromiseState::Fulfilled(result())),
             qjs::JSPromiseStateEnum_JS_PROMISE_REJECTED => Some(PromiseState::Rejected(result())),

@@ -59,9 +59,9 @@ impl ModuleCache {
 fn file_name(engine: &Engine, name: &str, wasm: &[u8]) -> String {
     let mut compatibility = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut compatibility);
-    let source: String =
-        Sha256::digest(wasm).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{name}-{source}-{:016x}.cwasm", compatibility.finish())
+    let hash = Sha256::digest(wasm);
+    let source = hash.iter().take(8).fold(0_u64, |name, byte| name << 8 | u64::from(*byte));
+    format!("{name}-{source:016x}-{:016x}.cwasm", compatibility.finish())
 }
 
 fn load(engine: &Engine, folder: &Path, path: &Path) -> io::Result<Module> {

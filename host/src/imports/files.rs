@@ -59,7 +59,7 @@ impl Files {
         let path = match self.worktree.lenient(path) {
             Ok(path) => path,
             Err(_) if operation == Operation::FsExists => return Ok(vec![0]),
-            Err(error) => return Err(format!("EINVAL\n{error}")),
+            Err(error) => return Err(format!("{}\n{error}", error.code())),
         };
         let answer = match operation {
             Operation::Require => return Err("EINVAL\nnot an operation on files".to_owned()),
@@ -73,8 +73,7 @@ impl Files {
                     FileKind::Directory => 2.0,
                     FileKind::Other => 0.0,
                 };
-                // A double holds sizes up to 2^53, larger than any file system's files.
-                [kind, stat.size as f64, stat.modified_ms].map(f64::to_le_bytes).concat()
+                [kind, approximate(stat.size), stat.modified_ms].map(f64::to_le_bytes).concat()
             }),
             Operation::FsMakeDir => {
                 let recursive = flags & make_dir_flags::RECURSIVE != 0;
@@ -106,4 +105,10 @@ fn names(names: Vec<String>) -> Vec<u8> {
         answer.push(0);
     }
     answer
+}
+
+/// A size as JavaScript counts: exact up to 2^53, larger than any file system's files.
+#[expect(clippy::cast_precision_loss, reason = "as it says")]
+fn approximate(size: u64) -> f64 {
+    size as f64
 }

@@ -12,7 +12,8 @@ mod special;
 
 use super::WorktreePath;
 use super::content::RegularFile;
-use super::{FileError, FileKind, FileStat, Parents, PathError, Worktree, WorktreeError};
+use super::entries::FileStat;
+use super::{FileError, FileKind, Parents, PathError, Worktree, WorktreeError};
 use rustix::fs::{CWD, FileType, Mode};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// How long something that must not block may take on a machine that is busy with other tests.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 const SECRET: &str = "the secret";
 

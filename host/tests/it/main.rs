@@ -1,5 +1,7 @@
 //! The host through its public surface, on the real guest and a real database.
+#![expect(clippy::unwrap_used, reason = "a test may panic, and says where")]
 
+mod console;
 mod continuity;
 mod durability;
 mod errors;
@@ -7,4 +9,6 @@ mod files;
 mod harness;
 mod limits;
 mod recursion;
+mod sessions;
 mod startup;
+mod values;

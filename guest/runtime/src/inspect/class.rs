@@ -1,6 +1,5 @@
-//! What an object is, and the name it is shown under.
+//! What an object is, and the number the host knows its type under.
 
-use super::Inspector;
 use crate::raw;
 use javy::quickjs::Value;
 
@@ -15,6 +14,7 @@ mod id {
     pub(super) const MAPPED_ARGUMENTS: u32 = 9;
     pub(super) const DATE: u32 = 10;
     pub(super) const MODULE_NAMESPACE: u32 = 11;
+    pub(super) const GENERATOR_FUNCTION: u32 = 17;
     pub(super) const REGEXP: u32 = 19;
     pub(super) const ARRAY_BUFFER: u32 = 20;
     pub(super) const SHARED_ARRAY_BUFFER: u32 = 21;
@@ -26,9 +26,8 @@ mod id {
     pub(super) const SET: u32 = 37;
     pub(super) const WEAK_MAP: u32 = 38;
     pub(super) const WEAK_SET: u32 = 39;
-    pub(super) const GENERATOR: u32 = 49;
-    pub(super) const ASYNC_GENERATOR: u32 = 60;
-    pub(super) const WEAK_REF: u32 = 62;
+    pub(super) const ASYNC_FUNCTION: u32 = 55;
+    pub(super) const ASYNC_GENERATOR_FUNCTION: u32 = 59;
 }
 
 /// How an object is shown.
@@ -38,18 +37,20 @@ pub(super) enum Class {
     Array,
     ArrayBuffer,
     Boxed,
+    DataView,
     Date,
     Error,
     Function,
-    Generator,
     Map,
     ModuleNamespace,
     Object,
     Promise,
     RegExp,
     Set,
+    SharedArrayBuffer,
     TypedArray,
-    Weak,
+    WeakMap,
+    WeakSet,
 }
 
 /// Whether a value is a `Date`.
@@ -75,12 +76,14 @@ pub(crate) fn object_type(value: &Value<'_>) -> u32 {
         Class::Arguments
         | Class::ArrayBuffer
         | Class::Boxed
-        | Class::Generator
+        | Class::DataView
         | Class::ModuleNamespace
         | Class::Object
         | Class::RegExp
+        | Class::SharedArrayBuffer
         | Class::TypedArray
-        | Class::Weak => 9,
+        | Class::WeakMap
+        | Class::WeakSet => 9,
     }
 }
 
@@ -103,95 +106,24 @@ pub(super) fn class(value: &Value<'_>) -> Class {
         id::DATE => Class::Date,
         id::MODULE_NAMESPACE => Class::ModuleNamespace,
         id::REGEXP => Class::RegExp,
-        id::ARRAY_BUFFER | id::SHARED_ARRAY_BUFFER => Class::ArrayBuffer,
+        id::ARRAY_BUFFER => Class::ArrayBuffer,
+        id::SHARED_ARRAY_BUFFER => Class::SharedArrayBuffer,
         id::FIRST_TYPED_ARRAY..=id::LAST_TYPED_ARRAY => Class::TypedArray,
+        id::DATA_VIEW => Class::DataView,
         id::MAP => Class::Map,
         id::SET => Class::Set,
-        id::WEAK_MAP | id::WEAK_SET | id::WEAK_REF => Class::Weak,
-        id::GENERATOR | id::ASYNC_GENERATOR => Class::Generator,
-        id::DATA_VIEW => Class::Object,
+        id::WEAK_MAP => Class::WeakMap,
+        id::WEAK_SET => Class::WeakSet,
         _ => Class::Object,
     }
 }
 
-/// The name a built-in class has when an object's own chain tells none.
-fn fallback(kind: Class) -> &'static str {
-    match kind {
-        Class::Arguments => "Arguments",
-        Class::Array => "Array",
-        Class::ArrayBuffer => "ArrayBuffer",
-        Class::Date => "Date",
-        Class::Error => "Error",
-        Class::Function => "Function",
-        Class::Map => "Map",
-        Class::ModuleNamespace => "Module",
-        Class::Promise => "Promise",
-        Class::RegExp => "RegExp",
-        Class::Set => "Set",
-        Class::TypedArray => "TypedArray",
-        Class::Boxed | Class::Generator | Class::Object | Class::Weak => "Object",
-    }
-}
-
-impl<'js> Inspector<'_, 'js> {
-    /// The name of an object's constructor, found without running user code; `None` when its
-    /// prototype chain ends before one is met.
-    pub(super) fn constructor_name(&self, value: &Value<'js>) -> Option<String> {
-        const MAX_CHAIN: usize = 100;
-        let mut object = value.clone();
-        for _ in 0..MAX_CHAIN {
-            if let Some(constructor) = raw::own_data(&object, "constructor")
-                && constructor.is_function()
-                && !constructor.is_proxy()
-                && let Some(name) = raw::own_data(&constructor, "name")
-                && let Some(bytes) = raw::string_bytes(&name)
-                && !bytes.is_empty()
-            {
-                return Some(crate::text::lossy(&bytes));
-            }
-            object = raw::prototype(&object)?;
-            if object.is_proxy() {
-                return None;
-            }
-        }
-        None
-    }
-
-    /// `Name `, `Name(size) `, `[Name: null prototype] `, with the tag when it says more.
-    pub(super) fn prefix(&self, value: &Value<'js>, kind: Class, size: Option<usize>) -> String {
-        let size = size.map(|size| format!("({size})")).unwrap_or_default();
-        let constructor = self.constructor_name(value);
-        let tag = self.to_string_tag(value).filter(|tag| Some(tag) != constructor.as_ref());
-        let tag = tag.map(|tag| format!("[{tag}] ")).unwrap_or_default();
-        match constructor {
-            Some(name) => format!("{name}{size} {tag}"),
-            None => format!("[{}{size}: null prototype] {tag}", fallback(kind)),
-        }
-    }
-
-    /// What stands for an object that is nested too deep.
-    pub(super) fn summary(&self, value: &Value<'js>, kind: Class) -> String {
-        match kind {
-            Class::Array if self.constructor_name(value).as_deref() == Some("Array") => "Array".to_owned(),
-            _ => self.prefix(value, kind, None).trim_end().to_owned(),
-        }
-    }
-
-    /// The `Symbol.toStringTag` of an object when it is a data property of it or of its chain.
-    fn to_string_tag(&self, value: &Value<'js>) -> Option<String> {
-        const MAX_CHAIN: usize = 100;
-        let symbol = self.primordials.symbol_to_string_tag.clone().restore(self.ctx).ok()?;
-        let mut object = value.clone();
-        for _ in 0..MAX_CHAIN {
-            match raw::own_property(&object, &symbol) {
-                Some(raw::Property::Data(tag)) => {
-                    let bytes = raw::string_bytes(&tag).filter(|bytes| !bytes.is_empty())?;
-                    return Some(crate::text::lossy(&bytes));
-                }
-                Some(raw::Property::Accessor { .. }) => return None,
-                None => object = raw::prototype(&object).filter(|object| !object.is_proxy())?,
-            }
-        }
-        None
+/// What kind of function it is, by the name of its class.
+pub(super) fn function_kind(function: &Value<'_>) -> &'static str {
+    match raw::class_id(function) {
+        id::GENERATOR_FUNCTION => "GeneratorFunction",
+        id::ASYNC_FUNCTION => "AsyncFunction",
+        id::ASYNC_GENERATOR_FUNCTION => "AsyncGeneratorFunction",
+        _ => "Function",
     }
 }

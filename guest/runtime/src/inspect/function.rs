@@ -1,41 +1,67 @@
 //! Functions and classes: `[Function: f]`, `[class A extends B]`.
 
-use super::Inspector;
-use super::layout::Body;
+use super::class::function_kind;
+use super::names::{MAX_NAME, Names};
+use super::{Inspector, string_start};
 use crate::{raw, text};
 use javy::quickjs::Value;
 
 impl<'js> Inspector<'_, 'js> {
-    pub(super) fn function(&mut self, value: &Value<'js>) -> Body {
-        let name = raw::own_data(value, "name").and_then(|name| raw::string_bytes(&name));
-        let name = name.filter(|name| !name.is_empty()).map(|name| text::lossy(&name));
-        let source = self.primordials.function_source.text(value).unwrap_or_default();
-        if source.starts_with("class") && source.ends_with('}') {
-            return Body::based(self.class_text(value, name));
+    pub(super) fn function(&mut self, value: &Value<'js>, names: &Names) -> String {
+        const MAX_HEAD: u32 = 1_000;
+        let source = self.primordials.function_source.call(value);
+        let source = source.and_then(|source| string_start(self.primordials, &source, MAX_HEAD));
+        let (head, rest) = source.unwrap_or_default();
+        // A long source costs time wherever its function is shown, however short what is shown.
+        self.charge(rest);
+        if is_class(&text::lossy(&head)) {
+            return self.class_text(value, names);
         }
-        let kind = self.constructor_name(value);
-        let kind = match kind.as_deref() {
-            Some(
-                kind @ ("AsyncFunction" | "GeneratorFunction" | "AsyncGeneratorFunction" | "Function"),
-            ) => kind,
-            Some(_) => "Function",
-            None => "Function (null prototype)",
+        let kind = function_kind(value);
+        let null = if names.constructor.is_none() { " (null prototype)" } else { "" };
+        let mut shown = match self.name_text(self.inherited(value, "name")) {
+            Some(name) => format!("[{kind}{null}: {name}]"),
+            None => format!("[{kind}{null} (anonymous)]"),
         };
-        Body::based(match name {
-            Some(name) => format!("[{kind}: {name}]"),
-            None => format!("[{kind} (anonymous)]"),
-        })
+        if let Some(constructor) = names.constructor.as_deref().filter(|name| *name != kind) {
+            shown.push_str(&format!(" {constructor}"));
+        }
+        if !names.tag.is_empty() && !names.is(&names.tag) {
+            shown.push_str(&format!(" [{}]", names.tag));
+        }
+        shown
     }
 
-    fn class_text(&self, value: &Value<'js>, name: Option<String>) -> String {
-        let name = name.unwrap_or_else(|| "(anonymous)".to_owned());
-        let parent = raw::prototype(value)
-            .and_then(|parent| raw::own_data(&parent, "name"))
-            .and_then(|name| raw::string_bytes(&name))
-            .filter(|name| !name.is_empty());
-        match parent {
-            Some(parent) => format!("[class {name} extends {}]", text::lossy(&parent)),
-            None => format!("[class {name}]"),
+    fn class_text(&self, value: &Value<'js>, names: &Names) -> String {
+        let own_name = self.name_text(raw::own_data(value, "name"));
+        let mut shown = format!("[class {}", own_name.unwrap_or_else(|| "(anonymous)".to_owned()));
+        if let Some(constructor) = names.constructor.as_deref().filter(|name| *name != "Function") {
+            shown.push_str(&format!(" [{constructor}]"));
         }
+        if !names.tag.is_empty() && !names.is(&names.tag) {
+            shown.push_str(&format!(" [{}]", names.tag));
+        }
+        if names.constructor.is_none() {
+            shown.push_str(" extends [null prototype]");
+        } else if let Some(parent) = raw::prototype(value)
+            && let Some(name) = self.name_text(self.inherited(&parent, "name"))
+        {
+            shown.push_str(&format!(" extends {name}"));
+        }
+        shown + "]"
     }
+
+    /// A name that is a string and says something.
+    fn name_text(&self, name: Option<Value<'js>>) -> Option<String> {
+        let (name, _) = string_start(self.primordials, &name?, MAX_NAME)?;
+        if name.is_empty() { None } else { Some(text::lossy(&name)) }
+    }
+}
+
+/// Whether a function's source, of which this is the start, is a class's, and not that of a method
+/// whose name begins so.
+fn is_class(source: &str) -> bool {
+    let Some(rest) = source.strip_prefix("class") else { return false };
+    let name = rest.trim_start();
+    (name.len() < rest.len() || rest.starts_with(['{', '/'])) && !name.starts_with('(')
 }

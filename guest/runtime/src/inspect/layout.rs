@@ -1,6 +1,8 @@
 //! How the parts of one object come on one line or on several: the rules of Node's
 //! `util.inspect` with `compact: 3` and `breakLength: 80`.
 
+use crate::text;
+
 /// Columns that a line may take.
 pub(super) const BREAK_LENGTH: usize = 80;
 /// Nested levels that may stand on one line, and a quarter of the columns of a table.
@@ -18,63 +20,66 @@ pub(super) struct Body {
     pub(super) braces: (String, &'static str),
     /// Elements and properties, shown.
     pub(super) entries: Vec<String>,
-    /// How many of the entries, at their end, are no elements.
-    pub(super) extras: usize,
-    /// Whether elements are set in columns.
+    /// Whether entries are set in columns.
     pub(super) grouped: bool,
-    /// Whether the elements are numbers, which are set flush right.
+    /// Whether the entries are numbers, which are set flush right.
     pub(super) numeric: bool,
-    /// Whether the last element says how many are left out.
-    pub(super) cut: bool,
-    /// Whether an object without entries shows its base alone.
-    pub(super) base_alone: bool,
+    /// Whether there can be nothing in it but its own keys.
+    pub(super) is_leaf: bool,
 }
 
 impl Body {
-    /// An object between braces.
-    pub(super) fn braced(open: impl Into<String>, close: &'static str) -> Self {
+    /// An object between braces that holds more than its own keys.
+    pub(super) fn braced(prefix: String) -> Self {
         Self {
             base: String::new(),
-            braces: (open.into(), close),
+            braces: (prefix + "{", "}"),
             entries: Vec::new(),
-            extras: 0,
             grouped: false,
             numeric: false,
-            cut: false,
-            base_alone: false,
+            is_leaf: false,
         }
     }
 
-    /// An object with a text of its own, which it shows alone when it has no properties.
-    pub(super) fn based(base: impl Into<String>) -> Self {
-        Self { base: base.into(), base_alone: true, ..Self::braced("{", "}") }
+    /// An object that is no more than its own keys.
+    pub(super) fn object(prefix: String) -> Self {
+        Self { is_leaf: true, ..Self::braced(prefix) }
+    }
+
+    /// An object with a text of its own, which it shows alone when it has no keys.
+    pub(super) fn based(base: String) -> Self {
+        Self { base, ..Self::object(String::new()) }
+    }
+
+    /// An array of `length` elements.
+    pub(super) fn listing(prefix: String, length: usize) -> Self {
+        let braces = (prefix + "[", "]");
+        Self { braces, grouped: true, is_leaf: length == 0, ..Self::object(String::new()) }
+    }
+
+    /// The text of an object with nothing in it.
+    pub(super) fn alone(self) -> String {
+        if self.base.is_empty() { self.braces.0 + self.braces.1 } else { self.base }
     }
 
     /// Marks the object as what `[Circular *index]` means.
     pub(super) fn mark_reference(&mut self, index: usize) {
-        let mark = format!("<ref *{index}> ");
-        if self.base.is_empty() {
-            self.braces.0.insert_str(0, &mark);
-        } else {
-            self.base.insert_str(0, &mark);
-        }
+        let mark = format!("<ref *{index}>");
+        self.base = if self.base.is_empty() { mark } else { format!("{mark} {}", self.base) };
     }
 
     /// The whole text; `nested` is how many levels of objects it has inside.
     pub(super) fn layout(mut self, indentation: usize, nested: usize) -> String {
         let (open, close) = std::mem::take(&mut self.braces);
-        if self.entries.is_empty() {
-            return if self.base_alone { self.base } else { format!("{open}{close}") };
-        }
         let before = self.entries.len();
         if self.grouped && before > MIN_GROUPED {
             self.group(indentation);
         }
         let base = if self.base.is_empty() { String::new() } else { format!("{} ", self.base) };
         if nested < COMPACT && before == self.entries.len() {
-            let start =
-                self.entries.len() + indentation + open.len() + self.base.len() + 10;
-            let one_line = width(&self.entries) + self.entries.len() + start <= BREAK_LENGTH
+            let start = before + indentation + units(&open) + units(&self.base) + 10;
+            let content: usize = self.entries.iter().map(|entry| units(entry)).sum();
+            let one_line = content + before + start <= BREAK_LENGTH
                 && !self.base.contains('\n')
                 && !self.entries.iter().any(|entry| entry.contains('\n'));
             if one_line {
@@ -86,14 +91,13 @@ impl Body {
         format!("{base}{open}{indent}  {entries}{indent}{close}")
     }
 
-    /// Sets the elements of a long array in columns.
+    /// Sets the entries of a long array in columns. The one behind the last element shown, which
+    /// says how many are left out, stays by itself.
     fn group(&mut self, indentation: usize) {
-        if self.extras > 0 {
-            return;
-        }
-        let rest = if self.cut { self.entries.pop() } else { None };
-        let widths: Vec<usize> = self.entries.iter().map(|entry| columns_of(entry)).collect();
-        if let Some(columns) = columns(&widths, indentation, self.entries.len() + usize::from(rest.is_some())) {
+        let entries = self.entries.len();
+        let rest = if entries > super::MAX_ITEMS { self.entries.pop() } else { None };
+        let widths: Vec<usize> = self.entries.iter().map(|entry| text::columns(entry)).collect();
+        if let Some(columns) = columns(&widths, indentation, entries) {
             self.entries = table(&self.entries, &widths, columns, self.numeric);
         }
         self.entries.extend(rest);
@@ -145,10 +149,7 @@ fn table(entries: &[String], widths: &[usize], columns: usize, flush_right: bool
     entries.chunks(columns).zip(widths.chunks(columns)).map(row).collect()
 }
 
-fn columns_of(text: &str) -> usize {
-    text.chars().count()
-}
-
-fn width(entries: &[String]) -> usize {
-    entries.iter().map(|entry| columns_of(entry)).sum()
+/// The length by which lines are measured: in UTF-16 units, as Node's.
+fn units(text: &str) -> usize {
+    text::utf16_len(text.as_bytes())
 }

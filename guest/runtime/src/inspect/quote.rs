@@ -3,17 +3,6 @@
 use crate::text::{Piece, pieces};
 use std::fmt::Write as _;
 
-/// The first `limit` characters of a string, and how many characters follow.
-pub(super) fn cut(bytes: &[u8], limit: usize) -> (&[u8], usize) {
-    if bytes.len() <= limit {
-        return (bytes, 0);
-    }
-    let is_start = |byte: &u8| byte & 0xC0 != 0x80;
-    let end = bytes.iter().enumerate().filter(|(_, byte)| is_start(byte)).nth(limit);
-    let end = end.map_or(bytes.len(), |(index, _)| index);
-    (&bytes[..end], bytes[end..].iter().filter(|byte| is_start(byte)).count())
-}
-
 /// Quotes a string with the quote that needs the least escaping, single first.
 pub(super) fn quote(bytes: &[u8]) -> String {
     let has = |byte: u8| bytes.contains(&byte);
@@ -28,14 +17,25 @@ pub(super) fn quote(bytes: &[u8]) -> String {
     };
     let mut out = String::with_capacity(bytes.len() + 2);
     out.push(quote);
-    for piece in pieces(bytes) {
-        match piece {
-            Piece::Text(text) => text.chars().for_each(|c| escape(&mut out, c, quote)),
-            Piece::Surrogate(unit) => write!(out, "\\u{unit:04X}").expect("a String takes all"),
-        }
-    }
+    escape_all(&mut out, bytes, quote);
     out.push(quote);
     out
+}
+
+/// A string without quotes around it, escaped as if they were single ones.
+pub(super) fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    escape_all(&mut out, bytes, '\'');
+    out
+}
+
+fn escape_all(out: &mut String, bytes: &[u8], quote: char) {
+    for piece in pieces(bytes) {
+        match piece {
+            Piece::Text(text) => text.chars().for_each(|c| escape(out, c, quote)),
+            Piece::Surrogate(unit) => write!(out, "\\u{unit:04x}").expect("a String takes all"),
+        }
+    }
 }
 
 fn escape(out: &mut String, c: char, quote: char) {

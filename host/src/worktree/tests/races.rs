@@ -14,7 +14,7 @@ use std::thread;
 const MIN_ATTEMPTS: u32 = 20_000;
 
 /// Attempts after which a race in which one side was never seen has failed.
-const MAX_ATTEMPTS: u32 = 20 * MIN_ATTEMPTS;
+const MAX_ATTEMPTS: u32 = 5 * MIN_ATTEMPTS;
 
 /// Ends the swapping also when an attempt panics.
 struct Stop<'a>(&'a AtomicBool);
