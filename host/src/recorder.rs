@@ -17,12 +17,19 @@ const MAX_JSON_BYTES: usize = 64 * 1024;
 /// Bytes of an exception's message, and of its stack, that are kept.
 const MAX_EXCEPTION_BYTES: usize = 64 * 1024;
 
+/// Bytes of the texts of one event. Written as JSON a text can take six times as much, which still
+/// is a record that the store takes.
+const MAX_EVENT_BYTES: u64 = 2 << 20;
+
 /// Which limit an execution passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OutputLimit {
     /// `max_events`.
     #[error("the execution passed its limit of {0} events")]
     Events(u64),
+    /// One event, past what a record of the store can hold.
+    #[error("the execution made an event larger than {} KiB", MAX_EVENT_BYTES >> 10)]
+    EventSize,
     /// `max_output_kb`.
     #[error("the execution passed its limit of {0} KiB of output")]
     Output(u64),
@@ -69,11 +76,14 @@ impl Recorder {
         if let Some(passed) = self.passed {
             return Err(passed);
         }
-        let bytes = self.output_bytes + payload.output_bytes();
+        let event_bytes = payload.output_bytes();
+        let bytes = self.output_bytes + event_bytes;
         let passed = if self.events.len() as u64 >= self.max_events {
             Some(OutputLimit::Events(self.max_events))
         } else if bytes > self.max_output_kb.saturating_mul(1 << 10) {
             Some(OutputLimit::Output(self.max_output_kb))
+        } else if event_bytes > MAX_EVENT_BYTES {
+            Some(OutputLimit::EventSize)
         } else {
             None
         };

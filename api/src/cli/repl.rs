@@ -139,7 +139,10 @@ fn show(finished: &Finished) {
         printer::stdout_line(&value.preview);
     }
     if let Some(error) = &finished.execution.error {
-        printer::stderr_line(&printer::uncaught(error));
+        match error.code {
+            None => printer::stderr_line(&printer::uncaught(error)),
+            Some(_) => printer::stderr_line(&format!("Stopped: {}.", error.message)),
+        }
     }
 }
 

@@ -86,6 +86,20 @@ async fn too_much_output_stops_the_execution_at_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_no_record_can_hold_is_an_output_limit_and_the_execution_is_kept() {
+    let test = TestHost::start().await;
+    let session = test.session(limited(|limits| limits.max_output_kb = 65_536)).await;
+    // Each character takes six bytes as JSON.
+    let fits = test.repl(session, "console.log('\\0'.repeat(2 << 20))").await.execution;
+    assert_eq!(fits.status, ExecutionStatus::Ok);
+    let finished = test.repl(session, "console.log('\\0'.repeat((2 << 20) + 1))").await;
+    let error = finished.execution.error.clone().unwrap();
+    assert_eq!(error.code, Some(ExecutionErrorCode::OutputLimitExceeded));
+    let kept = test.host.storage().execution(finished.execution.id).unwrap().unwrap();
+    assert_eq!(kept, finished.execution);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_and_running_out_of_it_can_be_caught() {
     let test = TestHost::start().await;
     let session = test.session(limited(|limits| limits.mem_mb = 16)).await;
