@@ -37,7 +37,7 @@ impl From<Exit> for ExitCode {
 
 /// A JavaScript function host on WebAssembly.
 #[derive(Debug, Parser)]
-#[command(name = "vm-system", version, about, max_term_width = 100)]
+#[command(name = "vm-system", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

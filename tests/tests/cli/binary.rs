@@ -43,6 +43,8 @@ impl Folder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vm-system-under-test"));
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules");
         command.args(args).current_dir(self.0.path()).env("VM_SYSTEM_CACHE_DIR", cache);
+        // A command that is killed leaves its temporary folder; here it goes with the test's.
+        command.env("TMPDIR", self.0.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

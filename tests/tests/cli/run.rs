@@ -215,3 +215,17 @@ fn a_file_that_is_no_database_is_refused_and_untouched() {
         assert_eq!(std::fs::read_to_string(folder.path(name)).unwrap(), content);
     }
 }
+
+#[test]
+fn an_interrupt_is_exit_130_and_leaves_nothing_behind() {
+    let folder = Folder::with_script("console.log('begun'); for (;;);");
+    let args = ["run", "app.js", "--cpu-ms", "3600000", "--wall-ms", "3600000"];
+    let mut child = folder.command(&args).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let names: Vec<_> = std::fs::read_dir(folder.path(".")).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}
