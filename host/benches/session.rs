@@ -7,7 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::path::PathBuf;
 use vm_host::bare::BareEngine;
 use vm_host::{Host, HostOptions, SessionRequest, Source};
-use vm_storage::{Settings, Storage, StorageOptions, Template, TemplateId, now};
+use vm_storage::{Storage, StorageOptions, Template};
 
 fn cache_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules")
@@ -36,19 +36,7 @@ fn durable(criterion: &mut Criterion) {
     let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
     // Beside the build, so that the disk is the machine's and not a memory file system.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the folder is writable");
-    let template = Template {
-        id: TemplateId::new(),
-        name: "bench".to_owned(),
-        engine: "javy".to_owned(),
-        is_active: true,
-        created_at: now(),
-        updated_at: now(),
-        settings: Settings::default(),
-        capabilities: vec![],
-        startup_files: vec![],
-        modules: vec![],
-        libraries: vec![],
-    };
+    let template = Template::new("bench");
     let request = SessionRequest {
         template_id: template.id,
         workspace_id: "bench".to_owned(),

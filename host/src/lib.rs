@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use vm_host::{Host, HostOptions, SessionRequest, Source};
-//! use vm_storage::{ExecutionStatus, Settings, Storage, StorageOptions, Template, TemplateId, now};
+//! use vm_storage::{ExecutionStatus, Storage, StorageOptions, Template};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,19 +16,7 @@
 //! let options = HostOptions { max_sessions: 10, library_dir: folder.path().into(), cache_dir };
 //! let host = Host::start(storage, options).await?;
 //!
-//! let template = Template {
-//!     id: TemplateId::new(),
-//!     name: "example".to_owned(),
-//!     engine: "javy".to_owned(),
-//!     is_active: true,
-//!     created_at: now(),
-//!     updated_at: now(),
-//!     settings: Settings::default(),
-//!     capabilities: vec![],
-//!     startup_files: vec![],
-//!     modules: vec![],
-//!     libraries: vec![],
-//! };
+//! let template = Template::new("example");
 //! let request = SessionRequest {
 //!     template_id: template.id,
 //!     workspace_id: "example".to_owned(),

@@ -3,127 +3,18 @@
 //! Invariant: after a call that did not return — a trap, a limit, a dropped future — the runtime
 //! is garbage and is dropped; `execution` sees to that. It knows nothing of storage.
 
+mod state;
+
+pub(crate) use state::{Grants, State};
+
 use crate::engine::Engine;
 use crate::error::HostError;
-use crate::imports::{CurrentRecorder, Files, OutputSink, Stop};
-use crate::limits::{FUEL_PER_SLICE, MemoryLimiter};
+use crate::imports::Stop;
+use crate::limits::FUEL_PER_SLICE;
 use crate::recorder::{OutputLimit, SharedRecorder};
-use std::time::Duration;
 use vm_guest::abi::{IMAGE_MODULE, Outcome, begin_flags, exports};
 use vm_storage::{EventPayload, ExecutionErrorCode};
 use wasmtime::{Instance, Memory, Module, Store, Trap, TypedFunc};
-use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtxBuilder};
-
-/// Bytes of entropy that one call of WASI's may ask for.
-const MAX_RANDOM_BYTES: u64 = 64 * 1024;
-
-/// What a store holds beside its instances.
-pub(crate) struct State {
-    wasi: WasiP1Ctx,
-    limiter: MemoryLimiter,
-    recorder: CurrentRecorder,
-    grants: Grants,
-    memory: Option<Memory>,
-    /// The answer of the last host call, until the guest takes it.
-    answer: Vec<u8>,
-}
-
-/// What a session's template lets its scripts reach.
-#[derive(Clone, Default)]
-pub(crate) struct Grants {
-    /// Native modules that may be required.
-    pub(crate) modules: Vec<String>,
-    /// The worktree's files; none without the `fs` module.
-    pub(crate) files: Option<Files>,
-}
-
-impl State {
-    fn new(max_memory_bytes: u64, grants: Grants) -> Self {
-        let recorder = CurrentRecorder::default();
-        let (stdout, stderr) = OutputSink::pair(&recorder);
-        let wasi = WasiCtxBuilder::new()
-            .stdout(stdout)
-            .stderr(stderr)
-            .max_random_size(MAX_RANDOM_BYTES)
-            .build_p1();
-        Self {
-            wasi,
-            limiter: MemoryLimiter::new(max_memory_bytes),
-            recorder,
-            grants,
-            memory: None,
-            answer: Vec::new(),
-        }
-    }
-
-    /// A state under which the guest always initialises to the same memory.
-    pub(crate) fn for_base_image() -> Self {
-        let wasi = WasiCtxBuilder::new()
-            .secure_random(Deterministic::new(vec![0]))
-            .insecure_random(Deterministic::new(vec![0]))
-            .insecure_random_seed(0)
-            .wall_clock(StoppedClock)
-            .monotonic_clock(StoppedClock)
-            .build_p1();
-        Self { wasi, ..Self::new(u64::MAX, Grants::default()) }
-    }
-
-    pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        &mut self.wasi
-    }
-
-    pub(crate) fn recorder(&self) -> Option<SharedRecorder> {
-        self.recorder.get()
-    }
-
-    pub(crate) fn memory(&self) -> Option<Memory> {
-        self.memory
-    }
-
-    pub(crate) fn set_memory(&mut self, memory: Memory) {
-        self.memory = Some(memory);
-    }
-
-    pub(crate) fn has_module(&self, name: &str) -> bool {
-        self.grants.modules.iter().any(|module| module == name)
-    }
-
-    pub(crate) fn files(&self) -> Option<&Files> {
-        self.grants.files.as_ref()
-    }
-
-    pub(crate) fn set_answer(&mut self, answer: Vec<u8>) {
-        self.answer = answer;
-    }
-
-    pub(crate) fn take_answer(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.answer)
-    }
-}
-
-/// A clock that stands still.
-struct StoppedClock;
-
-impl HostWallClock for StoppedClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_nanos(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
-impl HostMonotonicClock for StoppedClock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        0
-    }
-}
 
 /// Why a call of the guest did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 //! nothing, except that after [`StorageError::Unavailable`] it may be there whole.
 //!
 //! ```
-//! use vm_storage::{Settings, Storage, StorageError, StorageOptions, Template, TemplateId, now};
+//! use vm_storage::{Storage, StorageError, StorageOptions, Template};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,19 +16,7 @@
 //! let (storage, recovery) = Storage::open(&folder.path().join("vm.redb"), StorageOptions::default())?;
 //! assert_eq!(recovery.executions_stopped, 0);
 //!
-//! let template = Template {
-//!     id: TemplateId::new(),
-//!     name: "first".to_owned(),
-//!     engine: "javy".to_owned(),
-//!     is_active: true,
-//!     created_at: now(),
-//!     updated_at: now(),
-//!     settings: Settings::default(),
-//!     capabilities: vec![],
-//!     startup_files: vec![],
-//!     modules: vec![],
-//!     libraries: vec![],
-//! };
+//! let template = Template::new("first");
 //! let id = template.id;
 //! storage.create_template(template).await?;
 //! storage

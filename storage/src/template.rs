@@ -4,8 +4,12 @@
 //! Which engines, modules and libraries exist is for the host to say, not checked here.
 
 use crate::id::{CapabilityId, StartupFileId, TemplateId};
+use crate::time::now;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// Name of the engine that templates have unless they say otherwise.
+const DEFAULT_ENGINE: &str = "javy";
 
 /// What a runtime made from it may do, with all its parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +37,26 @@ pub struct Template {
     pub modules: Vec<String>,
     /// Libraries loaded into each session, as `name-version`.
     pub libraries: Vec<String>,
+}
+
+impl Template {
+    /// A new template of the default engine and settings, which grants nothing.
+    pub fn new(name: impl Into<String>) -> Self {
+        let created_at = now();
+        Self {
+            id: TemplateId::new(),
+            name: name.into(),
+            engine: DEFAULT_ENGINE.to_owned(),
+            is_active: true,
+            created_at,
+            updated_at: created_at,
+            settings: Settings::default(),
+            capabilities: Vec::new(),
+            startup_files: Vec::new(),
+            modules: Vec::new(),
+            libraries: Vec::new(),
+        }
+    }
 }
 
 /// Settings of a template.

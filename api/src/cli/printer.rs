@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use vm_host::Observer;
-use vm_storage::{ConsoleLevel, Event, EventPayload, ExecutionError};
+use vm_storage::{ConsoleLevel, Event, EventPayload, Execution, ExecutionError, ValueType};
 
 /// An observer that prints output by level, as it happens.
 pub(super) fn observer() -> Observer {
@@ -42,6 +42,21 @@ fn quietly(result: io::Result<()>) {
 }
 
 /// What a script threw, with its stack when it has one.
-pub(super) fn uncaught(error: &ExecutionError) -> String {
+fn uncaught(error: &ExecutionError) -> String {
     format!("Uncaught {}", error.stack.as_deref().unwrap_or(&error.message))
+}
+
+/// Prints the value of an execution, unless it is undefined, and what it threw.
+pub(super) fn outcome(execution: &Execution) {
+    if let Some(value) = &execution.result
+        && value.value_type != ValueType::Undefined
+    {
+        stdout_line(&value.preview);
+    }
+    if let Some(error) = &execution.error {
+        match error.code {
+            None => stderr_line(&uncaught(error)),
+            Some(_) => stderr_line(&format!("vm-system: {}", error.message)),
+        }
+    }
 }

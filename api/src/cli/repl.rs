@@ -12,8 +12,8 @@ use reedline::{
 };
 use std::io::{BufRead, IsTerminal};
 use tokio::runtime::Runtime;
-use vm_host::{Finished, Source};
-use vm_storage::{SessionId, ValueType};
+use vm_host::Source;
+use vm_storage::SessionId;
 
 /// Snippets that the history file keeps.
 const HISTORY_ENTRIES: usize = 1_000;
@@ -123,26 +123,12 @@ impl Repl {
                 finished?
             }
         };
-        show(&finished);
+        printer::outcome(&finished.execution);
         if finished.execution.error.as_ref().is_some_and(|error| error.code.is_some()) {
             printer::stderr_line("The session's state is lost; this is a new one.");
             self.session = self.local.session(Some(printer::observer())).await?.id;
         }
         Ok(())
-    }
-}
-
-fn show(finished: &Finished) {
-    if let Some(value) = &finished.execution.result
-        && value.value_type != ValueType::Undefined
-    {
-        printer::stdout_line(&value.preview);
-    }
-    if let Some(error) = &finished.execution.error {
-        match error.code {
-            None => printer::stderr_line(&printer::uncaught(error)),
-            Some(_) => printer::stderr_line(&format!("Stopped: {}.", error.message)),
-        }
     }
 }
 

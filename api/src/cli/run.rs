@@ -5,7 +5,7 @@ use super::{Exit, Output, RunArgs, printer};
 use crate::settings_patch::LimitsPatch;
 use serde::Serialize;
 use vm_host::{Finished, Source};
-use vm_storage::{Event, Execution, ExecutionStatus, ValueType};
+use vm_storage::{Event, Execution, ExecutionStatus};
 
 /// Runs the file and prints what it did.
 pub(super) async fn run(args: RunArgs) -> Result<Exit, LocalError> {
@@ -41,7 +41,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, LocalError> {
     local.end().await?;
     let finished = finished?;
     match args.output {
-        Output::Text => print_text(&finished),
+        Output::Text => printer::outcome(&finished.execution),
         Output::Json => print_json(&finished),
     }
     Ok(exit(&finished))
@@ -58,20 +58,6 @@ fn exit(finished: &Finished) -> Exit {
         (ExecutionStatus::Ok, _) => Exit::Success,
         (_, Some(error)) => error.code.map_or(Exit::Threw, exit_of_code),
         (_, None) => Exit::Threw,
-    }
-}
-
-fn print_text(finished: &Finished) {
-    if let Some(value) = &finished.execution.result
-        && value.value_type != ValueType::Undefined
-    {
-        printer::stdout_line(&value.preview);
-    }
-    if let Some(error) = &finished.execution.error {
-        match error.code {
-            None => printer::stderr_line(&printer::uncaught(error)),
-            Some(_) => printer::stderr_line(&format!("vm-system: {}", error.message)),
-        }
     }
 }
 

@@ -6,7 +6,6 @@ use serde::Deserialize;
 use std::path::Path;
 use vm_storage::{
     Capability, CapabilityId, CapabilityKind, Settings, StartupFile, StartupFileId, Template,
-    TemplateId, now,
 };
 
 /// Bytes of a template's file; a longer one is no template.
@@ -84,16 +83,11 @@ pub(super) fn read(path: Option<&Path>) -> Result<Template, LocalError> {
         mode: entry.mode,
     };
     Ok(Template {
-        id: TemplateId::new(),
-        name: file.name.unwrap_or_else(|| "local".to_owned()),
-        engine: "javy".to_owned(),
-        is_active: true,
-        created_at: now(),
-        updated_at: now(),
         settings,
         capabilities: file.capabilities.into_iter().map(capability).collect(),
         startup_files: file.startup_files.into_iter().map(startup_file).collect(),
         modules: file.modules,
         libraries: file.libraries,
+        ..Template::new(file.name.unwrap_or_else(|| "local".to_owned()))
     })
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vm_host::{Finished, Host, HostError, HostOptions, SessionRequest, Source};
 use vm_storage::{
-    Capability, CapabilityId, CapabilityKind, Event, EventPayload, SessionId, Settings,
-    StartupFile, StartupFileId, Storage, StorageOptions, Template, TemplateId, now,
+    Capability, CapabilityId, CapabilityKind, Event, EventPayload, SessionId, StartupFile,
+    StartupFileId, Storage, StorageOptions, Template,
 };
 
 /// Sessions that a test's host may hold.
@@ -96,19 +96,7 @@ impl TestHost {
 
 /// A template that grants nothing.
 pub(crate) fn template() -> Template {
-    Template {
-        id: TemplateId::new(),
-        name: "test".to_owned(),
-        engine: "javy".to_owned(),
-        is_active: true,
-        created_at: now(),
-        updated_at: now(),
-        settings: Settings::default(),
-        capabilities: vec![],
-        startup_files: vec![],
-        modules: vec![],
-        libraries: vec![],
-    }
+    Template::new("test")
 }
 
 /// The same with startup files, in the order they were added.
