@@ -56,14 +56,13 @@ fn emit(
     b: u32,
     b_len: u32,
 ) -> wasmtime::Result<()> {
-    let emit = || -> Result<(), Stop> {
+    let mut emit = || -> Result<(), Stop> {
         let first = text(&mut caller, a, a_len)?;
         let second = text(&mut caller, b, b_len)?;
         let payload = payload(kind, tag, first, second)?;
         let recorder = caller.data().recorder().ok_or(Stop::NotRunning)?;
         Ok(recorder.lock().push(payload)?)
     };
-    let mut emit = emit;
     emit().map_err(wasmtime::Error::new)
 }
 
