@@ -35,6 +35,9 @@ const INSTANCES_PER_SESSION: u32 = 3;
 /// Tables a session holds: the code's one, and none of the others.
 const TABLE_ELEMENTS: usize = 20_000;
 
+/// Guests beyond the limit of sessions that exist only while they compile a template's files.
+pub(crate) const COMPILING_SESSIONS: u32 = 8;
+
 /// The engine and what every session is made of.
 pub(crate) struct Engine {
     pub(crate) wasm: wasmtime::Engine,
@@ -76,7 +79,6 @@ impl Engine {
 
 fn config(max_sessions: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    // One session's worth beyond the limit, for the session that compiles a template.
     let sessions = max_sessions.saturating_add(COMPILING_SESSIONS);
     pool.total_memories(sessions)
         .total_core_instances(sessions.saturating_mul(INSTANCES_PER_SESSION))
@@ -98,9 +100,6 @@ fn config(max_sessions: u32) -> Config {
         .wasm_multi_memory(false);
     config
 }
-
-/// Sessions beyond the limit that exist only while a template's files are compiled.
-pub(crate) const COMPILING_SESSIONS: u32 = 8;
 
 /// The memory of a guest that was initialised, its dead stack cleared.
 fn initialised_memory(

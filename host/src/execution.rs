@@ -80,7 +80,8 @@ impl Run<'_> {
         let started = Instant::now();
         let slot = &mut *self.slot;
         let Some(runtime) = slot.runtime.as_mut() else {
-            let (id, status) = (slot.session.id, SessionStatus::Crashed);
+            // It crashed or was closed while this execution was on its way in.
+            let (id, status) = (slot.session.id, slot.session.status);
             return Err(HostError::SessionNotReady { id, status });
         };
         runtime.begin(fuel, recorder.clone());
@@ -134,19 +135,13 @@ impl Run<'_> {
     ) -> Result<Finished, HostError> {
         let events = recorder.lock().events().to_vec();
         let session = &mut self.slot.session;
-        match (lost, self.then) {
-            (Lost::Yes, _) => {
-                session.status = SessionStatus::Crashed;
-                session.last_error = execution.error.as_ref().map(|error| error.message.clone());
-                self.slot.runtime = None;
-            }
-            (Lost::No, Some(_)) if execution.status != ExecutionStatus::Ok => {
-                session.status = SessionStatus::Crashed;
-                session.last_error = execution.error.as_ref().map(|error| error.message.clone());
-                self.slot.runtime = None;
-            }
-            (Lost::No, Some(status)) => session.status = status,
-            (Lost::No, None) => {}
+        let failed_to_start = self.then.is_some() && execution.status != ExecutionStatus::Ok;
+        if lost == Lost::Yes || failed_to_start {
+            session.status = SessionStatus::Crashed;
+            session.last_error = execution.error.as_ref().map(|error| error.message.clone());
+            self.slot.runtime = None;
+        } else if let Some(status) = self.then {
+            session.status = status;
         }
         let changed = self.then.is_some() || lost == Lost::Yes;
         let commit = ExecutionCommit {

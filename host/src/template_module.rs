@@ -12,7 +12,7 @@
 //! contents of the parts — so that a second session of a template compiles nothing, and changed
 //! content means another module.
 
-use crate::engine::Engine;
+use crate::engine::{COMPILING_SESSIONS, Engine};
 use crate::error::HostError;
 use crate::recorder::SharedRecorder;
 use crate::runtime::{Console, Failure, Grants, Runtime, RuntimeOptions, Script};
@@ -21,6 +21,7 @@ use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
 use vm_guest::abi::{GUEST_MODULE, exports, script_flags};
 use vm_storage::{EventPayload, ExecutionId, Limits};
 use wasm_encoder::{
@@ -66,6 +67,8 @@ pub(crate) struct BrokenPart {
 /// The template modules in use, by the hash of what they were made of.
 pub(crate) struct TemplateModules {
     cache: Cache<[u8; 32], Arc<TemplateModule>>,
+    /// Guests that may compile at one time; the pool has room for no more. Others wait their turn.
+    compiling: Semaphore,
     compiled: AtomicU64,
 }
 
@@ -73,7 +76,8 @@ impl TemplateModules {
     pub(crate) fn new() -> Self {
         let weigher = |_: &[u8; 32], module: &Arc<TemplateModule>| module.bytes;
         let cache = Cache::builder().max_capacity(MAX_CACHED_BYTES).weigher(weigher).build();
-        Self { cache, compiled: AtomicU64::new(0) }
+        let compiling = Semaphore::new(COMPILING_SESSIONS as usize);
+        Self { cache, compiling, compiled: AtomicU64::new(0) }
     }
 
     /// Modules compiled so far.
@@ -92,6 +96,7 @@ impl TemplateModules {
     ) -> Result<Arc<TemplateModule>, HostError> {
         let key = key(&parts, flags);
         let make = async {
+            let _permit = self.compiling.acquire().await.expect("the semaphore is never closed");
             self.compiled.fetch_add(1, Ordering::Relaxed);
             make(engine, parts, flags, limits).await
         };

@@ -1,6 +1,6 @@
 //! Libraries and startup files: order, events, failure, and that a second session compiles nothing.
 
-use crate::harness::{TestHost, console, template, with_startup};
+use crate::harness::{MAX_SESSIONS, TestHost, console, template, with_startup};
 use vm_host::{FileError, HostError, LibraryError, PathError};
 use vm_storage::{
     EventPayload, Execution, ExecutionErrorCode, ExecutionKind, ExecutionStatus, Session,
@@ -193,4 +193,18 @@ async fn a_template_may_have_no_console_and_strict_scripts() {
     assert_eq!(test.preview(session, "typeof console").await, "'undefined'");
     let error = test.repl(session, "undeclared = 1").await.execution.error.unwrap();
     assert_eq!(error.message, "ReferenceError: undeclared is not defined");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_host_of_first_sessions_compiles_them_all() {
+    let test = TestHost::start().await;
+    let start = async |index: u32| {
+        let path = format!("init-{index}.js");
+        test.file(&path, format!("var text = `{}`, index = {index}", "x".repeat(100_000)));
+        test.session(with_startup(&[(path.as_str(), 0)])).await
+    };
+    let sessions = futures_util::future::join_all((0..MAX_SESSIONS).map(start)).await;
+    for (index, session) in (0..MAX_SESSIONS).zip(sessions) {
+        assert_eq!(test.preview(session, "index").await, index.to_string());
+    }
 }
