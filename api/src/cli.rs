@@ -1,26 +1,45 @@
-//! The command line. Each command is a file; this one has the flags, and the exit codes that all
-//! of them share.
+//! The command line. Each family of commands is a file; this one has the flags they share, and the
+//! exit codes.
 
+mod escape;
+mod exec;
+mod libs;
 mod local;
+mod logging;
+mod ops;
 mod printer;
+mod progress;
+mod remote;
 mod repl;
 mod run;
+mod serve;
+mod session;
+mod table;
+mod template;
 mod template_file;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::client::ClientError;
+use crate::error::ErrorCode;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use libs::LibsError;
 use local::LocalError;
+use logging::LogFormat;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     /// Everything went well.
     Success = 0,
-    /// The script threw.
-    Threw = 1,
+    /// The script threw, or the daemon refused.
+    Failure = 1,
     /// The command line, or a file it names, is wrong; clap uses the same number.
     Usage = 2,
+    /// No daemon answers; `EX_UNAVAILABLE` of sysexits.h.
+    Unavailable = 69,
     /// The host itself failed.
     Failed = 70,
     /// A limit ended the script, as `timeout` of coreutils says it.
@@ -36,16 +55,63 @@ impl From<Exit> for ExitCode {
 }
 
 /// A JavaScript function host on WebAssembly.
+///
+/// `serve` is the daemon; `template`, `session`, `exec` and `ops` talk to one; `run` and `repl` need
+/// none.
 #[derive(Debug, Parser)]
 #[command(name = "vm-system", version, max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
+/// What may stand before or after any command.
+#[derive(Debug, Args)]
+struct GlobalArgs {
+    /// The daemon that `template`, `session`, `exec` and `ops` talk to
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:3210",
+        env = "VM_SYSTEM_SERVER_URL"
+    )]
+    server_url: String,
+    /// The database of `serve` (default: vm-system.redb) and `run` (default: one that is thrown
+    /// away); other commands have none
+    #[arg(long, global = true, value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// What to print: text for people, or one JSON document for programs
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a JavaScript file in a sandbox
+    /// Serve the REST API
+    ///
+    /// Prints one line on stdout once it accepts: `listening on http://ADDR:PORT`. The log goes to
+    /// stderr. SIGTERM and SIGINT end it in order: executions may end until the grace is over, a
+    /// second signal cancels them at once.
+    Serve(ServeArgs),
+    /// Templates: what runtimes may do
+    #[command(subcommand)]
+    Template(template::TemplateCommand),
+    /// Sessions: live runtimes made from templates
+    #[command(subcommand)]
+    Session(session::SessionCommand),
+    /// Executions: snippets and files run in sessions
+    #[command(subcommand)]
+    Exec(exec::ExecCommand),
+    /// The daemon itself
+    #[command(subcommand)]
+    Ops(ops::OpsCommand),
+    /// The libraries that templates can name
+    #[command(subcommand)]
+    Libs(libs::LibsCommand),
+    /// Run a JavaScript file in a sandbox, without a daemon
     ///
     /// Console output goes to stdout (log, info, debug) and stderr (warn, error) as it happens, then
     /// the value of the last expression to stdout, unless it is undefined.
@@ -53,11 +119,87 @@ enum Command {
     /// Exit status: 0 when the script ended, 1 when it threw, 2 for bad usage, 124 when a limit
     /// stopped it, 130 for Ctrl-C, 70 when the host failed.
     Run(RunArgs),
-    /// Evaluate JavaScript interactively in one session
+    /// Evaluate JavaScript interactively in one session, without a daemon
     ///
     /// Ctrl-C stops the running line, Ctrl-D ends. `.help` lists the commands. Without a terminal,
     /// evaluates what stands on standard input.
     Repl(ReplArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Address and port; port 0 takes a free one. Only loopback addresses: there is no auth yet
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = serve::default_address())]
+    listen: SocketAddr,
+    /// Folder of the libraries that templates name
+    #[arg(long, value_name = "DIR", default_value = libs::DEFAULT_FOLDER)]
+    library_dir: PathBuf,
+    /// A folder that worktrees must lie in; may be given several times (default: they may lie
+    /// anywhere)
+    #[arg(long, value_name = "DIR")]
+    worktree_root: Vec<PathBuf>,
+    /// Sessions that may be live at one time
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = vm_host::HostOptions::DEFAULT_MAX_SESSIONS,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    max_sessions: u32,
+    /// The highest cpu_ms that a template may set
+    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.cpu_ms,
+        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.cpu_ms))]
+    max_cpu_ms: u64,
+    /// The highest wall_ms that a template may set
+    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.wall_ms,
+        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.wall_ms))]
+    max_wall_ms: u64,
+    /// The highest mem_mb that a template may set
+    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.mem_mb,
+        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.mem_mb))]
+    max_mem_mb: u64,
+    /// The highest max_events that a template may set
+    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.max_events,
+        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.max_events))]
+    max_events: u64,
+    /// The highest max_output_kb that a template may set
+    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.max_output_kb,
+        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.max_output_kb))]
+    max_output_kb: u64,
+    /// Seconds that executions may take to end when the daemon is told to stop
+    #[arg(long, value_name = "S", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    shutdown_grace_s: u64,
+    /// KiB of a request's body
+    #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = serve::ranges::body_kb())]
+    max_body_kb: usize,
+    /// Connections that may be open at one time; one more closes the one that idled longest
+    #[arg(long, value_name = "N", default_value_t = 16_384,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    max_connections: usize,
+    /// Seconds from the first byte of a request to the end of its headers
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = serve::ranges::seconds())]
+    header_timeout_s: u64,
+    /// Seconds for a request's body
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = serve::ranges::seconds())]
+    body_timeout_s: u64,
+    /// Seconds that a connection may stay open without a request
+    #[arg(long, value_name = "S", default_value_t = 75, value_parser = serve::ranges::seconds())]
+    idle_timeout_s: u64,
+    /// Seconds that a client may leave an answer unread
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = serve::ranges::seconds())]
+    write_timeout_s: u64,
+    /// How the log looks
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// What is logged: off, error, warn, info, debug or trace, or a filter by module
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "VM_SYSTEM_LOG")]
+    log: String,
 }
 
 #[derive(Debug, Args)]
@@ -79,12 +221,6 @@ struct RunArgs {
     /// MiB of memory
     #[arg(long, value_name = "N")]
     mem_mb: Option<u64>,
-    /// Keep session, execution and events in this database (default: one that is thrown away)
-    #[arg(long, value_name = "FILE")]
-    db: Option<PathBuf>,
-    /// What to print
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
     #[command(flatten)]
     local: LocalArgs,
 }
@@ -105,16 +241,16 @@ struct LocalArgs {
     #[arg(long, value_name = "DIR")]
     worktree: Option<PathBuf>,
     /// Folder of the libraries a template names
-    #[arg(long, value_name = "DIR", default_value = ".vm-cache/libraries")]
+    #[arg(long, value_name = "DIR", default_value = libs::DEFAULT_FOLDER)]
     library_dir: PathBuf,
 }
 
-/// What `run` prints.
+/// What commands print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// The script's output and its value.
+    /// Text for people.
     Text,
-    /// One JSON object at the end: the execution with its events.
+    /// One JSON document: what the REST API answers.
     Json,
 }
 
@@ -137,32 +273,89 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Why a command did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error("{}", remote::explained(.0))]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Libs(#[from] LibsError),
+    #[error("'{text}' is not a log filter: {reason}")]
+    LogFilter { text: String, reason: String },
+}
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
-        .with_writer(std::io::stderr)
-        .init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    match run_command(cli) {
+        Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("vm-system: cannot start: {error}");
-            return Exit::Failed.into();
+            printer::stderr_line(&format!("vm-system: {}", escape::lines(&error.to_string())));
+            error.exit().into()
         }
+    }
+}
+
+fn run_command(cli: Cli) -> Result<Exit, CliError> {
+    let (format, filter) = match &cli.command {
+        Command::Serve(args) => (args.log_format, args.log.as_str()),
+        _ => (LogFormat::Text, "warn"),
     };
+    let filter = EnvFilter::try_new(filter).map_err(|error| CliError::LogFilter {
+        text: filter.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let _log = logging::start(format, filter);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let what = "cannot start the runtime";
+    let runtime = runtime.map_err(|source| LocalError::Io { what, source })?;
+    let GlobalArgs { server_url, db, output } = cli.global;
+    let connect = || remote::Remote::new(&server_url, output);
     let exit = match cli.command {
-        Command::Run(args) => runtime.block_on(run::run(args)),
-        Command::Repl(args) => repl::repl(&runtime, &args),
+        Command::Serve(args) => runtime.block_on(serve::serve(args, db.as_deref()))?,
+        Command::Template(command) => runtime.block_on(command.run(connect()?))?,
+        Command::Session(command) => runtime.block_on(command.run(connect()?))?,
+        Command::Exec(command) => command.run(&runtime, connect()?)?,
+        Command::Ops(command) => runtime.block_on(command.run(connect()?))?,
+        Command::Libs(command) => command.run(output)?,
+        Command::Run(args) => runtime.block_on(run::run(args, db.as_deref(), output))?,
+        Command::Repl(args) => repl::local(&runtime, &args)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "vm-system",
+                &mut std::io::stdout(),
+            );
+            Exit::Success
+        }
     };
     // A script may have left a host call that blocks; nothing durable waits for it.
     runtime.shutdown_background();
-    let exit = exit.unwrap_or_else(|error| {
-        eprintln!("vm-system: {error}");
-        error.exit()
-    });
-    exit.into()
+    Ok(exit)
+}
+
+impl CliError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Local(error) => error.exit(),
+            Self::Client(error) if error.code() == Some(ErrorCode::OutputLimitExceeded) => {
+                Exit::Limit
+            }
+            Self::Client(ClientError::Refused { status, .. }) if status.is_server_error() => {
+                Exit::Failed
+            }
+            Self::Client(ClientError::Refused { .. }) => Exit::Failure,
+            Self::Client(ClientError::Unreachable { .. } | ClientError::Protocol { .. }) => {
+                Exit::Unavailable
+            }
+            Self::Client(ClientError::Address { .. }) | Self::LogFilter { .. } => Exit::Usage,
+            Self::Libs(error) => error.exit(),
+        }
+    }
 }
 
 impl LocalError {
@@ -170,11 +363,12 @@ impl LocalError {
         match self {
             Self::TemplateFile { .. }
             | Self::Template { .. }
-            | Self::Limit(_)
+            | Self::Settings(_)
+            | Self::Listen(_)
             | Self::NoSuchFile { .. }
             | Self::NotUtf8 { .. } => Exit::Usage,
             Self::Host(error) => local::exit_of(error),
-            Self::Storage(_) | Self::Io { .. } => Exit::Failed,
+            Self::Bind { .. } | Self::Storage(_) | Self::Io { .. } => Exit::Failed,
         }
     }
 }

@@ -1,7 +1,16 @@
-//! The `vm-system` binary's library: the command line on an in-process host.
+//! The `vm-system` binary's library: the REST server, a typed client of it, and the command line.
 //!
-//! Owns everything a user sees: flags, exit codes, what goes to which stream. What a session is
-//! and does is the host's; the REST layer will stand beside [`cli`] as another caller of it.
+//! Owns everything that a user sees: routes and their bodies, flags, exit codes, what goes to which
+//! stream. What a session is and does is the host's.
 
 pub mod cli;
+pub mod client;
+mod error;
+mod libraries;
+pub mod server;
 mod settings_patch;
+mod strict_json;
+mod whole;
+pub mod wire;
+
+pub use error::ErrorCode;

@@ -47,7 +47,11 @@ fn durable(criterion: &mut Criterion) {
         let db = folder.path().join("vm.redb");
         let (storage, _) = Storage::open(&db, StorageOptions::default()).expect("a new file opens");
         let library_dir = folder.path().to_owned();
-        let options = HostOptions { max_sessions: 16, library_dir, cache_dir: Some(cache_dir()) };
+        let options = HostOptions {
+            max_sessions: 16,
+            cache_dir: Some(cache_dir()),
+            ..HostOptions::new(library_dir)
+        };
         let host = Host::start(storage, options).await.expect("the host starts");
         host.storage().create_template(template).await.expect("it is new");
         host

@@ -16,6 +16,9 @@ pub enum HostError {
     /// There is no such session.
     #[error("there is no session {0}")]
     SessionNotFound(SessionId),
+    /// There is no such execution.
+    #[error("there is no execution {0}")]
+    ExecutionNotFound(ExecutionId),
     /// The session takes no executions.
     #[error("session {id} is {}", status_name(*.status))]
     SessionNotReady {
@@ -36,7 +39,7 @@ pub enum HostError {
     InputTooLarge {
         /// Its size.
         bytes: usize,
-        /// [`MAX_INPUT_BYTES`](crate::MAX_INPUT_BYTES).
+        /// [`MAX_INPUT_BYTES`](crate::limits::MAX_INPUT_BYTES).
         limit: usize,
     },
     /// The path of a file to run is not one.
@@ -99,6 +102,12 @@ pub enum HostError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The host is shutting down, and begins nothing.
+    #[error("the host is shutting down")]
+    Stopping,
+    /// The folder of libraries cannot be read.
+    #[error("the library folder cannot be read: {0}")]
+    LibraryFolder(#[source] LibraryError),
     /// The database.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -8,6 +8,7 @@ use crate::error::HostError;
 use crate::limits;
 use crate::live::Slot;
 use crate::recorder::{Observer, SharedRecorder};
+use crate::running::Running;
 use crate::runtime::{Failure, Runtime, Script};
 use crate::template_module::BrokenPart;
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ type End = Result<Outcome, Failure>;
 /// What an execution needs of its surroundings.
 pub(crate) struct Run<'a> {
     pub(crate) storage: &'a Storage,
+    pub(crate) running: &'a Running,
     pub(crate) slot: &'a mut Slot,
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) observer: Option<Observer>,
@@ -84,6 +86,7 @@ impl Run<'_> {
             let (id, status) = (slot.session.id, slot.session.status);
             return Err(HostError::SessionNotReady { id, status });
         };
+        let _running = self.running.enter(&execution);
         runtime.begin(fuel, recorder.clone());
         let (end, committed) = if let Err(limit) = echoed {
             (Err(Failure::Output(limit)), 0)

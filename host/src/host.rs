@@ -7,19 +7,26 @@
 use crate::engine::{Engine, EngineOptions};
 use crate::error::HostError;
 use crate::execution::{Finished, Run, Spec, Work};
-use crate::library::LibraryFolder;
+use crate::library::{LibraryFolder, LibraryName};
 use crate::limits::{self, MAX_INPUT_BYTES};
 use crate::live::{LiveSession, Registry, Slot};
 use crate::recorder::Observer;
+use crate::running::Running;
 use crate::runtime::Script;
 use crate::startup::{SessionRequest, Startup, blocking, read_file};
 use crate::template_module::TemplateModules;
+use crate::worktree::Roots;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::OwnedMutexGuard;
+use tokio_util::task::TaskTracker;
 use vm_guest::abi::script_flags;
-use vm_storage::{ExecutionKind, Session, SessionId, SessionStatus, Storage, now};
+use vm_storage::{ExecutionKind, Limits, Session, SessionId, SessionStatus, Storage, now};
+
+/// Why a session was closed that no client closed.
+const STOPPED: &str = "the host stopped";
 
 /// What stacks call a snippet.
 const REPL_NAME: &str = "<repl>";
@@ -35,6 +42,26 @@ pub struct HostOptions {
     /// Folder for compiled code, of this user alone; `None` compiles the guest at every start,
     /// which takes about a second.
     pub cache_dir: Option<PathBuf>,
+    /// Folders that every worktree must lie in; none named means that any will do.
+    pub worktree_roots: Vec<PathBuf>,
+    /// What no session may pass, whatever its template says.
+    pub ceilings: Limits,
+}
+
+impl HostOptions {
+    /// Sessions that may be live unless the options say otherwise.
+    pub const DEFAULT_MAX_SESSIONS: u32 = 1_000;
+
+    /// A host of the default size, without a cache, with worktrees anywhere.
+    pub fn new(library_dir: PathBuf) -> Self {
+        Self {
+            max_sessions: Self::DEFAULT_MAX_SESSIONS,
+            library_dir,
+            cache_dir: None,
+            worktree_roots: Vec::new(),
+            ceilings: limits::MAX,
+        }
+    }
 }
 
 /// What an execution runs.
@@ -75,23 +102,40 @@ struct Inner {
     sessions: Registry,
     modules: TemplateModules,
     libraries: Arc<LibraryFolder>,
+    roots: Arc<Roots>,
+    ceilings: Limits,
+    running: Running,
+    /// Everything that must end before the store may be closed.
+    tasks: TaskTracker,
+    stopping: AtomicBool,
 }
 
 impl Host {
     /// Starts a host on a store: loads or compiles the guest and makes the base image.
     ///
     /// # Errors
-    /// [`HostError::Engine`] when the machine cannot run it.
+    /// [`HostError::Engine`] when the machine cannot run it, [`HostError::Worktree`] when a root is
+    /// no directory.
     pub async fn start(storage: Storage, options: HostOptions) -> Result<Self, HostError> {
-        let HostOptions { max_sessions, library_dir, cache_dir } = options;
+        let HostOptions { max_sessions, library_dir, cache_dir, worktree_roots, ceilings } =
+            options;
         let engine = EngineOptions { max_sessions, cache_dir };
-        let engine = blocking(move || Engine::new(&engine)).await??;
+        let made = blocking(move || {
+            let roots = Roots::open(&worktree_roots)?;
+            Ok::<_, HostError>((roots, Engine::new(&engine)?))
+        });
+        let (roots, engine) = made.await??;
         Ok(Self(Arc::new(Inner {
             engine,
             storage,
             sessions: Registry::new(max_sessions),
             modules: TemplateModules::new(),
             libraries: Arc::new(LibraryFolder::open(&library_dir)),
+            roots: Arc::new(roots),
+            ceilings,
+            running: Running::default(),
+            tasks: TaskTracker::new(),
+            stopping: AtomicBool::new(false),
         })))
     }
 
@@ -104,7 +148,7 @@ impl Host {
     /// ready and durable.
     ///
     /// # Errors
-    /// `TemplateNotFound`, `Worktree`, `CapacityExceeded`; `StartupFile`, `StartupMode`,
+    /// `TemplateNotFound`, `Worktree`, `CapacityExceeded`, `Stopping`; `StartupFile`, `StartupMode`,
     /// `StartupFailed` and `Library`, which leave the session behind, crashed; and the states of
     /// the store.
     pub async fn create_session(
@@ -112,11 +156,10 @@ impl Host {
         request: SessionRequest,
         observer: Option<Observer>,
     ) -> Result<Session, HostError> {
+        self.refuse_when_stopping()?;
         let host = self.clone();
-        detached(async move {
-            let (storage, id) = (host.storage().clone(), request.template_id);
-            let template = blocking(move || storage.template(id)).await??;
-            let template = template.ok_or(HostError::TemplateNotFound(id))?;
+        self.detached(async move {
+            let template = host.template(request.template_id).await?;
             Startup::new(&host, observer).create(template, request).await
         })
         .await
@@ -127,7 +170,7 @@ impl Host {
     ///
     /// # Errors
     /// `InputTooLarge`, `SessionNotFound`, `SessionNotReady`, `SessionBusy`, `InvalidPath`, `File`,
-    /// and the states of the store.
+    /// `Stopping`, and the states of the store.
     pub async fn execute(
         &self,
         session: SessionId,
@@ -135,34 +178,43 @@ impl Host {
         observer: Option<Observer>,
     ) -> Result<Finished, HostError> {
         source.check_size()?;
+        self.refuse_when_stopping()?;
         let Some(live) = self.0.sessions.get(session) else {
             return Err(self.absent(session).await?);
         };
         let slot = live.try_enter()?;
         let host = self.clone();
-        detached(async move { host.run(&live, slot, source, observer).await }).await
+        self.detached(async move { host.run(&live, slot, source, observer).await }).await
     }
 
     /// Ends a session: what runs in it is cancelled, its runtime is dropped. Closing one that is
-    /// over changes nothing.
+    /// closed changes nothing.
     ///
     /// # Errors
     /// `SessionNotFound`, and the states of the store.
     pub async fn close_session(&self, id: SessionId) -> Result<Session, HostError> {
+        self.close(id, None).await
+    }
+
+    /// Closes a session, with a reason when it is not a client's wish.
+    async fn close(&self, id: SessionId, why: Option<&str>) -> Result<Session, HostError> {
         let Some(live) = self.0.sessions.get(id) else {
-            let storage = self.storage().clone();
-            let session = blocking(move || storage.session(id)).await??;
-            return session.ok_or(HostError::SessionNotFound(id));
+            let session = self.session(id).await?;
+            if session.status == SessionStatus::Closed {
+                return Ok(session);
+            }
+            let closed = closed(session, None);
+            self.storage().put_session(closed.clone()).await?;
+            self.0.sessions.forget_lost(id);
+            return Ok(closed);
         };
         live.begin_closing();
-        let host = self.clone();
-        detached(async move {
+        let (host, why) = (self.clone(), why.map(str::to_owned));
+        self.detached(async move {
             let mut slot = live.slot.lock().await;
             slot.runtime = None;
             if slot.session.status != SessionStatus::Closed {
-                let mut closed = slot.session.clone();
-                closed.status = SessionStatus::Closed;
-                closed.closed_at = Some(now());
+                let closed = closed(slot.session.clone(), why);
                 host.storage().put_session(closed.clone()).await?;
                 slot.session = closed;
             }
@@ -170,6 +222,56 @@ impl Host {
             Ok(slot.session.clone())
         })
         .await
+    }
+
+    /// Ends the host in order: takes nothing new, lets what runs end until `grace` is over, then
+    /// cancels it, closes every session and the store. Everything that was answered, and the record
+    /// of everything that was cancelled, is durable when it returns.
+    ///
+    /// # Errors
+    /// The states of the store.
+    pub async fn shutdown(self, grace: impl Future<Output = ()>) -> Result<(), HostError> {
+        self.0.stopping.store(true, Ordering::Release);
+        self.0.tasks.close();
+        tokio::select! {
+            () = self.0.tasks.wait() => {}
+            () = grace => {}
+        }
+        let sessions = self.0.sessions.all();
+        for live in &sessions {
+            live.begin_closing();
+        }
+        // A starting session is closed by its own task; the others are closed here, together, so
+        // that their commits are grouped.
+        let mut closing = tokio::task::JoinSet::new();
+        for live in sessions {
+            let host = self.clone();
+            closing.spawn(async move { host.close(live.id, Some(STOPPED)).await });
+        }
+        for closed in closing.join_all().await {
+            match closed {
+                // One whose start failed meanwhile left no record.
+                Ok(_) | Err(HostError::SessionNotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.0.tasks.wait().await;
+        Ok(self.storage().clone().shutdown().await?)
+    }
+
+    fn refuse_when_stopping(&self) -> Result<(), HostError> {
+        if self.0.stopping.load(Ordering::Acquire) { Err(HostError::Stopping) } else { Ok(()) }
+    }
+
+    /// Runs a future in a task of its own, so that it ends whether or not its caller waits.
+    async fn detached<R: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<R, HostError>> + Send + 'static,
+    ) -> Result<R, HostError> {
+        match self.0.tasks.spawn(task).await {
+            Ok(result) => result,
+            Err(error) => Err(HostError::Engine(format!("a task failed: {error}"))),
+        }
     }
 
     async fn run(
@@ -196,6 +298,7 @@ impl Host {
         };
         let run = Run {
             storage: self.storage(),
+            running: &self.0.running,
             slot: &mut slot,
             closing: live.closing(),
             observer,
@@ -204,22 +307,44 @@ impl Host {
         let script = Script { name: &name, source: &source, flags };
         let finished = run.run(spec, Work::Script { script, inputs }).await;
         if slot.runtime.is_none() {
-            self.0.sessions.remove(live.id);
+            self.leave(live.id, &finished);
         }
         finished
     }
 
+    /// Takes a session whose runtime is gone out of the registry. When that could not be committed,
+    /// storage still calls it ready, and readers must be told otherwise.
+    pub(crate) fn leave<R>(&self, id: SessionId, outcome: &Result<R, HostError>) {
+        if let Err(HostError::Storage(_)) = outcome {
+            self.0.sessions.lose(id);
+        }
+        self.0.sessions.remove(id);
+    }
+
     /// Why a session that is not live takes no executions.
     async fn absent(&self, id: SessionId) -> Result<HostError, HostError> {
-        let storage = self.storage().clone();
-        Ok(match blocking(move || storage.session(id)).await?? {
-            None => HostError::SessionNotFound(id),
-            Some(Session { status: SessionStatus::Closed, .. }) => {
-                HostError::SessionNotReady { id, status: SessionStatus::Closed }
+        let status = match self.session(id).await?.status {
+            // It is starting no more: it failed, or was closed, since it was looked for.
+            SessionStatus::Starting | SessionStatus::Ready | SessionStatus::Crashed => {
+                SessionStatus::Crashed
             }
-            // One that storage calls live lost its runtime when a commit failed.
-            Some(_) => HostError::SessionNotReady { id, status: SessionStatus::Crashed },
-        })
+            SessionStatus::Closed => SessionStatus::Closed,
+        };
+        Ok(HostError::SessionNotReady { id, status })
+    }
+
+    /// The names of the libraries that are installed, sorted.
+    ///
+    /// # Errors
+    /// [`HostError::LibraryFolder`] when the folder cannot be read.
+    pub async fn libraries_installed(&self) -> Result<Vec<LibraryName>, HostError> {
+        let libraries = self.libraries();
+        blocking(move || libraries.list()).await?.map_err(HostError::LibraryFolder)
+    }
+
+    /// What no session may pass, whatever its template says.
+    pub fn ceilings(&self) -> Limits {
+        self.0.ceilings
     }
 
     /// What the host has done and holds.
@@ -232,6 +357,14 @@ impl Host {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        &self.0.running
+    }
+
+    pub(crate) fn roots(&self) -> Arc<Roots> {
+        Arc::clone(&self.0.roots)
     }
 
     pub(crate) fn sessions(&self) -> &Registry {
@@ -286,12 +419,9 @@ fn json(value: &impl serde::Serialize) -> String {
         .expect("checked by their types: texts and maps with string keys are JSON")
 }
 
-/// Runs a future in a task of its own, so that it ends whether or not its caller waits.
-async fn detached<R: Send + 'static>(
-    task: impl Future<Output = Result<R, HostError>> + Send + 'static,
-) -> Result<R, HostError> {
-    match tokio::spawn(task).await {
-        Ok(result) => result,
-        Err(error) => Err(HostError::Engine(format!("a task failed: {error}"))),
-    }
+fn closed(mut session: Session, why: Option<String>) -> Session {
+    session.status = SessionStatus::Closed;
+    session.closed_at = Some(now());
+    session.last_error = why.or(session.last_error);
+    session
 }

@@ -13,7 +13,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let (storage, _) = Storage::open(&folder.path().join("vm.redb"), StorageOptions::default())?;
 //! # let cache_dir = option_env!("CARGO_TARGET_TMPDIR").map(std::path::PathBuf::from);
-//! let options = HostOptions { max_sessions: 10, library_dir: folder.path().into(), cache_dir };
+//! let options = HostOptions { cache_dir, ..HostOptions::new(folder.path().join("libraries")) };
 //! let host = Host::start(storage, options).await?;
 //!
 //! let template = Template::new("example");
@@ -37,15 +37,18 @@
 
 #[cfg(feature = "bench")]
 pub mod bare;
+pub mod catalogue;
 mod engine;
 mod error;
 mod execution;
 mod host;
 mod imports;
 mod library;
-mod limits;
+pub mod limits;
 mod live;
+mod reads;
 mod recorder;
+mod running;
 mod runtime;
 mod startup;
 mod template_module;
@@ -54,10 +57,11 @@ mod worktree;
 pub use error::{FileError, HostError, LibraryError, PathError, WorktreeError};
 pub use execution::Finished;
 pub use host::{Host, HostOptions, HostStats, Source};
-pub use library::{LibraryName, LibraryNameError};
-pub use limits::{FUEL_PER_CPU_MS, MAX_INPUT_BYTES};
+pub use library::{LibraryFolder, LibraryName, LibraryNameError};
+pub use reads::Summary;
 pub use recorder::Observer;
 pub use startup::SessionRequest;
+pub use worktree::check_path;
 
 /// Where the unit tests keep compiled code, so that only the first of them compiles the guest.
 #[cfg(test)]

@@ -27,7 +27,7 @@ const EXTENSION: &str = ".js";
 
 /// The folder of libraries; one that does not exist has none.
 #[derive(Clone, Debug)]
-pub(crate) struct LibraryFolder {
+pub struct LibraryFolder {
     path: PathBuf,
 }
 
@@ -96,7 +96,7 @@ pub enum LibraryNameError {
 
 impl LibraryFolder {
     /// The folder at `path`, which is not looked at before there is something to read in it.
-    pub(crate) fn open(path: &Path) -> Self {
+    pub fn open(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
@@ -112,8 +112,7 @@ impl LibraryFolder {
     }
 
     /// The libraries that are there, sorted. Other files, and links that leave the folder, are not.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the REST catalogue will list them"))]
-    pub(crate) fn list(&self) -> Result<Vec<LibraryName>, LibraryError> {
+    pub fn list(&self) -> Result<Vec<LibraryName>, LibraryError> {
         let Some(folder) = self.handle()? else {
             return Ok(Vec::new());
         };
@@ -153,6 +152,24 @@ impl LibraryName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The package, before the version.
+    pub fn package(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The version.
+    pub fn version(&self) -> &str {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        let unscoped = self.0.find("__").map_or(0, |at| at + 2);
+        let unscoped = if self.0.starts_with('@') { unscoped } else { 0 };
+        let (package, version) = split_version(&self.0[unscoped..])
+            .expect("checked by `check`: a name has a package and a version");
+        (&self.0[..unscoped + package.len()], version)
     }
 
     fn file(&self) -> WorktreePath {

@@ -29,6 +29,26 @@ pub(crate) const MAX_MEMORY_BYTES: u64 = (4 << 30) - (64 << 10);
 /// Entries of the guest's one table; it never grows.
 const MAX_TABLE_ELEMENTS: usize = 20_000;
 
+/// The largest limits there may be. An hour of processor or wall time and 4 GiB of memory are what
+/// the engine can count; events and output are bounded by what one answer may hold.
+pub const MAX: Limits = Limits {
+    cpu_ms: 3_600_000,
+    wall_ms: 3_600_000,
+    mem_mb: 4_095,
+    max_events: 1_000_000,
+    max_output_kb: 65_536,
+};
+
+/// Lowers limits to a host's ceilings.
+pub fn lower(limits: &mut Limits, ceilings: &Limits) {
+    let Limits { cpu_ms, wall_ms, mem_mb, max_events, max_output_kb } = ceilings;
+    limits.cpu_ms = limits.cpu_ms.min(*cpu_ms);
+    limits.wall_ms = limits.wall_ms.min(*wall_ms);
+    limits.mem_mb = limits.mem_mb.min(*mem_mb);
+    limits.max_events = limits.max_events.min(*max_events);
+    limits.max_output_kb = limits.max_output_kb.min(*max_output_kb);
+}
+
 /// The fuel of one execution.
 pub(crate) fn fuel(limits: &Limits) -> u64 {
     limits.cpu_ms.saturating_mul(FUEL_PER_CPU_MS)

@@ -15,7 +15,7 @@
 use crate::error::HostError;
 use crate::runtime::Runtime;
 use crate::worktree::Worktree;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub(crate) struct Slot {
 pub(crate) struct LiveSession {
     pub(crate) id: SessionId,
     pub(crate) slot: Arc<tokio::sync::Mutex<Slot>>,
+    /// As it was made, before anything of it is stored.
+    initial: Arc<Session>,
     ready: AtomicBool,
     closing: watch::Sender<bool>,
 }
@@ -45,10 +47,16 @@ impl LiveSession {
     pub(crate) fn new(slot: Slot) -> Arc<Self> {
         Arc::new(Self {
             id: slot.session.id,
+            initial: Arc::new(slot.session.clone()),
             slot: Arc::new(tokio::sync::Mutex::new(slot)),
             ready: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         })
+    }
+
+    /// The session as it was when it began to start.
+    pub(crate) fn initial(&self) -> Arc<Session> {
+        Arc::clone(&self.initial)
     }
 
     /// Lets executions in.
@@ -82,12 +90,15 @@ impl LiveSession {
 pub(crate) struct Registry {
     /// Held to look up, insert or remove one entry, never across an await.
     sessions: Mutex<HashMap<SessionId, Arc<LiveSession>>>,
+    /// Sessions that are over, though storage could not be told so.
+    lost: Mutex<HashSet<SessionId>>,
     max_sessions: u32,
 }
 
 impl Registry {
     pub(crate) fn new(max_sessions: u32) -> Self {
-        Self { sessions: Mutex::new(HashMap::new()), max_sessions }
+        let (sessions, lost) = (Mutex::default(), Mutex::default());
+        Self { sessions, lost, max_sessions }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<LiveSession>>> {
@@ -120,11 +131,38 @@ impl Registry {
         self.lock().get(&id).cloned()
     }
 
+    /// All of them, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<LiveSession>> {
+        self.lock().values().cloned().collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
     pub(crate) fn remove(&self, id: SessionId) {
         self.lock().remove(&id);
+    }
+
+    fn lost(&self) -> MutexGuard<'_, HashSet<SessionId>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a session is over, though storage could not be told so.
+    pub(crate) fn lose(&self, id: SessionId) {
+        self.lost().insert(id);
+    }
+
+    pub(crate) fn is_lost(&self, id: SessionId) -> bool {
+        self.lost().contains(&id)
+    }
+
+    pub(crate) fn has_lost_any(&self) -> bool {
+        !self.lost().is_empty()
+    }
+
+    /// Storage has been told.
+    pub(crate) fn forget_lost(&self, id: SessionId) {
+        self.lost().remove(&id);
     }
 }

@@ -67,8 +67,10 @@ impl<'a> Startup<'a> {
         request: SessionRequest,
     ) -> Result<Session, HostError> {
         self.host.sessions().check_capacity()?;
-        let path = request.worktree_path.clone();
-        let worktree = blocking(move || Worktree::open(path.as_ref())).await??;
+        let (roots, path) = (self.host.roots(), request.worktree_path.clone());
+        let worktree = blocking(move || roots.worktree(path.as_ref())).await??;
+        let mut snapshot = TemplateSnapshot::from(&template);
+        limits::lower(&mut snapshot.settings.limits, &self.host.ceilings());
         let session = Session {
             id: SessionId::new(),
             template_id: template.id,
@@ -79,7 +81,7 @@ impl<'a> Startup<'a> {
             created_at: now(),
             closed_at: None,
             last_error: None,
-            template: TemplateSnapshot::from(&template),
+            template: snapshot,
         };
         let slot = Slot { session, worktree: Arc::new(worktree), runtime: None };
         let live = LiveSession::new(slot);
@@ -96,8 +98,9 @@ impl<'a> Startup<'a> {
                 Ok(slot.session.clone())
             }
             Err(error) => {
-                self.host.sessions().remove(live.id);
-                Err(error)
+                let outcome = Err(error);
+                self.host.leave(live.id, &outcome);
+                outcome
             }
         }
     }
@@ -247,6 +250,7 @@ impl<'a> Startup<'a> {
         };
         let run = Run {
             storage: self.host.storage(),
+            running: self.host.running(),
             slot,
             closing: live.closing(),
             observer: self.observer.clone(),
@@ -274,6 +278,7 @@ impl<'a> Startup<'a> {
             HostError::StartupMode { .. } | HostError::Library { .. } => error.to_string(),
             HostError::TemplateNotFound(_)
             | HostError::SessionNotFound(_)
+            | HostError::ExecutionNotFound(_)
             | HostError::SessionNotReady { .. }
             | HostError::SessionBusy(_)
             | HostError::Worktree(_)
@@ -281,6 +286,8 @@ impl<'a> Startup<'a> {
             | HostError::InvalidPath { .. }
             | HostError::File { .. }
             | HostError::CapacityExceeded { .. }
+            | HostError::Stopping
+            | HostError::LibraryFolder(_)
             | HostError::Storage(_)
             | HostError::Engine(_) => return Err(error),
         };

@@ -14,13 +14,15 @@ mod content;
 mod entries;
 mod error;
 mod path;
+mod roots;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use entries::{FileKind, Parents};
 pub use error::{FileError, WorktreeError};
-pub use path::PathError;
 pub(crate) use path::WorktreePath;
+pub use path::{PathError, check_path};
+pub(crate) use roots::Roots;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
@@ -48,9 +50,15 @@ impl Worktree {
         let canonical = path.canonicalize().map_err(refused)?;
         // `O_DIRECTORY` is among the flags: whatever else lies there is refused, not opened.
         let dir = Dir::open_ambient_dir(&canonical, ambient_authority()).map_err(refused)?;
-        let metadata = dir.dir_metadata().map_err(refused)?;
+        Self::of_handle(dir, path, canonical)
+    }
+
+    /// The open directory `dir`, which was found at `given`.
+    fn of_handle(dir: Dir, given: &Path, canonical: PathBuf) -> Result<Self, WorktreeError> {
+        let metadata =
+            dir.dir_metadata().map_err(|source| WorktreeError::from_io(given, source))?;
         let identity = (metadata.dev(), metadata.ino());
-        Ok(Self { dir, given: path.to_owned(), canonical, identity })
+        Ok(Self { dir, given: given.to_owned(), canonical, identity })
     }
 
     /// The root without symbolic links, as it was when it was opened.

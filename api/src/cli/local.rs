@@ -1,9 +1,11 @@
 //! A host in this process, for commands that need no daemon: a database, a template, one session.
 
 use super::{Exit, LocalArgs, template_file};
-use crate::settings_patch::{LimitsPatch, OutOfRange, SettingsPatch};
+use crate::settings_patch::{LimitsPatch, SettingsError, SettingsPatch};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use vm_host::limits::MAX;
 use vm_host::{FileError, Host, HostError, HostOptions, Observer, SessionRequest};
 use vm_storage::{ExecutionErrorCode, Session, Storage, StorageError, StorageOptions, Template};
 
@@ -15,7 +17,14 @@ pub(super) enum LocalError {
     #[error("{} is not a template: {reason}", path.display())]
     Template { path: PathBuf, reason: String },
     #[error(transparent)]
-    Limit(#[from] OutOfRange),
+    Settings(#[from] SettingsError),
+    #[error(
+        "cannot listen on {0}: without auth, which there is not yet, the daemon only serves this \
+         machine; give a loopback address such as 127.0.0.1:3210"
+    )]
+    Listen(SocketAddr),
+    #[error("cannot listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: io::Error },
     #[error("cannot find {}: {source}", path.display())]
     NoSuchFile { path: PathBuf, source: io::Error },
     #[error("the path {} is not UTF-8", path.display())]
@@ -31,7 +40,7 @@ pub(super) enum LocalError {
 /// The exit status of a failure that is not the script's own.
 pub(super) fn exit_of(error: &HostError) -> Exit {
     match error {
-        HostError::StartupFailed { code, .. } => code.map_or(Exit::Threw, exit_of_code),
+        HostError::StartupFailed { code, .. } => code.map_or(Exit::Failure, exit_of_code),
         HostError::StartupFile { .. }
         | HostError::StartupMode { .. }
         | HostError::Library { .. }
@@ -41,9 +50,12 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         | HostError::Worktree(_) => Exit::Usage,
         HostError::TemplateNotFound(_)
         | HostError::SessionNotFound(_)
+        | HostError::ExecutionNotFound(_)
         | HostError::SessionNotReady { .. }
         | HostError::SessionBusy(_)
         | HostError::CapacityExceeded { .. }
+        | HostError::Stopping
+        | HostError::LibraryFolder(_)
         | HostError::Storage(_)
         | HostError::Engine(_) => Exit::Failed,
     }
@@ -56,7 +68,7 @@ pub(super) fn exit_of_code(code: ExecutionErrorCode) -> Exit {
         | ExecutionErrorCode::WallTimeExceeded
         | ExecutionErrorCode::OutputLimitExceeded => Exit::Limit,
         ExecutionErrorCode::Cancelled => Exit::Interrupted,
-        ExecutionErrorCode::GuestTrapped => Exit::Threw,
+        ExecutionErrorCode::GuestTrapped => Exit::Failure,
         ExecutionErrorCode::HostStopped => Exit::Failed,
     }
 }
@@ -84,7 +96,7 @@ impl Local {
     pub(super) async fn start(options: LocalOptions<'_>) -> Result<Self, LocalError> {
         let mut template = template_file::read(options.args.template.as_deref())?;
         let limits = SettingsPatch { limits: options.limits, ..SettingsPatch::default() };
-        limits.apply(&mut template.settings)?;
+        limits.apply(&mut template.settings, &MAX)?;
         let worktree = options.args.worktree.clone().unwrap_or(options.default_worktree);
         let worktree = canonical(&worktree)?;
         let (folder, db) = if let Some(db) = options.db {
@@ -100,8 +112,8 @@ impl Local {
         let (storage, _) = Storage::open(&db, StorageOptions::default())?;
         let host = HostOptions {
             max_sessions: 1,
-            library_dir: options.args.library_dir.clone(),
             cache_dir: cache_dir(),
+            ..HostOptions::new(options.args.library_dir.clone())
         };
         let host = Host::start(storage, host).await?;
         host.storage().create_template(template.clone()).await?;
@@ -126,7 +138,7 @@ impl Local {
 }
 
 /// Where compiled code is kept: `VM_SYSTEM_CACHE_DIR`, or the user's cache folder.
-fn cache_dir() -> Option<PathBuf> {
+pub(super) fn cache_dir() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("VM_SYSTEM_CACHE_DIR") {
         return (!folder.is_empty()).then(|| folder.into());
     }
@@ -138,6 +150,13 @@ fn canonical(path: &Path) -> Result<String, LocalError> {
     let given = || path.to_owned();
     let path =
         path.canonicalize().map_err(|source| LocalError::NoSuchFile { path: given(), source })?;
+    path.into_os_string().into_string().map_err(|path| LocalError::NotUtf8 { path: path.into() })
+}
+
+/// A path as a daemon of this machine would find it, whatever its current folder.
+pub(super) fn absolute(path: &Path) -> Result<String, LocalError> {
+    let what = "cannot tell the current folder";
+    let path = std::path::absolute(path).map_err(|source| LocalError::Io { what, source })?;
     path.into_os_string().into_string().map_err(|path| LocalError::NotUtf8 { path: path.into() })
 }
 

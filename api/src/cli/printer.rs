@@ -1,5 +1,6 @@
 //! What a script prints, on the streams of this process.
 
+use serde::Serialize;
 use std::io::{self, Write};
 use std::sync::Arc;
 use vm_host::Observer;
@@ -7,10 +8,11 @@ use vm_storage::{ConsoleLevel, Event, EventPayload, Execution, ExecutionError, V
 
 /// An observer that prints output by level, as it happens.
 pub(super) fn observer() -> Observer {
-    Arc::new(print_output)
+    Arc::new(output)
 }
 
-fn print_output(event: &Event) {
+/// Prints an event that is output, by its level.
+pub(super) fn output(event: &Event) {
     match &event.payload {
         EventPayload::Console { level, text } => match level {
             ConsoleLevel::Log | ConsoleLevel::Info | ConsoleLevel::Debug => stdout_line(text),
@@ -29,6 +31,16 @@ fn print_output(event: &Event) {
 /// Prints a line on standard output.
 pub(super) fn stdout_line(text: &str) {
     quietly(writeln!(io::stdout().lock(), "{text}"));
+}
+
+/// Prints a JSON document on standard output.
+pub(super) fn json(answer: &impl Serialize) {
+    stdout_line(&compact(answer));
+}
+
+/// A value as JSON in one line.
+pub(super) fn compact(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("checked by their types: the shapes of `wire` are JSON")
 }
 
 /// Prints a line on standard error.

@@ -1,9 +1,13 @@
-//! `vm-system repl`: snippets in one session, typed or piped in.
+//! The REPLs: `vm-system repl`, on a host of its own, and `vm-system exec repl SESSION`, on a daemon.
+//!
+//! Both are one loop around something that evaluates a snippet and prints what it gave.
 
 mod completeness;
 
 use super::local::{Local, LocalError, LocalOptions};
-use super::{Exit, ReplArgs, printer};
+use super::{CliError, Exit, ReplArgs, printer};
+use crate::client::{Client, ClientError};
+use crate::error::ErrorCode;
 use crate::settings_patch::LimitsPatch;
 use completeness::{Completeness, completeness};
 use reedline::{
@@ -23,20 +27,77 @@ const HELP: &str = "\
 .help   this list
 Ctrl-C  stop the running line, or clear the one being typed";
 
-/// Reads, evaluates and prints until the input ends.
-pub(super) fn repl(runtime: &Runtime, args: &ReplArgs) -> Result<Exit, LocalError> {
-    let mut repl = runtime.block_on(Repl::start(args))?;
+/// What the loop calls for each snippet.
+type Evaluate<'a> = &'a mut dyn FnMut(String) -> Result<(), CliError>;
+
+/// Reads, evaluates and prints on a host of its own until the input ends.
+pub(super) fn local(runtime: &Runtime, args: &ReplArgs) -> Result<Exit, CliError> {
+    let mut repl = runtime.block_on(LocalRepl::start(args))?;
+    read("vm-system: JavaScript in a session of its own; .help lists commands", &mut |input| {
+        Ok(runtime.block_on(repl.evaluate(input))?)
+    })
+}
+
+/// The same in a daemon's session.
+pub(super) fn remote(
+    runtime: &Runtime,
+    client: Client,
+    session: SessionId,
+) -> Result<Exit, CliError> {
+    // A session that is not there is told before anything is typed.
+    runtime.block_on(client.session(session))?;
+    read(&format!("vm-system: session {session}; .help lists commands"), &mut |input| {
+        Ok(runtime.block_on(evaluate_remotely(&client, session, input))?)
+    })
+}
+
+fn read(banner: &str, evaluate: Evaluate<'_>) -> Result<Exit, CliError> {
     if std::io::stdin().is_terminal() {
-        repl.interactive(runtime)?;
+        interactive(banner, evaluate)?;
     } else {
-        repl.piped(runtime)?;
+        piped(evaluate)?;
     }
     Ok(Exit::Success)
 }
 
-struct Repl {
-    local: Local,
-    session: SessionId,
+fn interactive(banner: &str, evaluate: Evaluate<'_>) -> Result<(), CliError> {
+    let mut editor = editor();
+    let prompt = DefaultPrompt::new(
+        DefaultPromptSegment::Basic("js".to_owned()),
+        DefaultPromptSegment::Empty,
+    );
+    printer::stdout_line(banner);
+    loop {
+        match editor.read_line(&prompt) {
+            Ok(Signal::Success(line)) => {
+                if one(line, evaluate)? == Next::End {
+                    return Ok(());
+                }
+            }
+            Ok(Signal::CtrlD) => return Ok(()),
+            Ok(_) => {}
+            Err(source) => {
+                return Err(LocalError::Io { what: "cannot read the line", source }.into());
+            }
+        }
+    }
+}
+
+/// Evaluates standard input, snippet by snippet as they are complete.
+fn piped(evaluate: Evaluate<'_>) -> Result<(), CliError> {
+    let mut snippet = String::new();
+    for line in std::io::stdin().lock().lines() {
+        let what = "cannot read standard input";
+        snippet.push_str(&line.map_err(|source| LocalError::Io { what, source })?);
+        if completeness(&snippet) == Completeness::Incomplete {
+            snippet.push('\n');
+            continue;
+        }
+        if one(std::mem::take(&mut snippet), evaluate)? == Next::End {
+            return Ok(());
+        }
+    }
+    one(snippet, evaluate).map(drop)
 }
 
 /// Whether the loop goes on.
@@ -46,7 +107,22 @@ enum Next {
     End,
 }
 
-impl Repl {
+fn one(line: String, evaluate: Evaluate<'_>) -> Result<Next, CliError> {
+    match line.trim() {
+        "" => {}
+        ".exit" => return Ok(Next::End),
+        ".help" => printer::stdout_line(HELP),
+        _ => evaluate(line)?,
+    }
+    Ok(Next::Continue)
+}
+
+struct LocalRepl {
+    local: Local,
+    session: SessionId,
+}
+
+impl LocalRepl {
     async fn start(args: &ReplArgs) -> Result<Self, LocalError> {
         let options = LocalOptions {
             args: &args.local,
@@ -57,56 +133,6 @@ impl Repl {
         let local = Local::start(options).await?;
         let session = local.session(Some(printer::observer())).await?.id;
         Ok(Self { local, session })
-    }
-
-    fn interactive(&mut self, runtime: &Runtime) -> Result<(), LocalError> {
-        let mut editor = editor();
-        let prompt = DefaultPrompt::new(
-            DefaultPromptSegment::Basic("js".to_owned()),
-            DefaultPromptSegment::Empty,
-        );
-        printer::stdout_line("vm-system: JavaScript in a session of its own; .help lists commands");
-        loop {
-            match editor.read_line(&prompt) {
-                Ok(Signal::Success(line)) => {
-                    if self.line(runtime, line)? == Next::End {
-                        return Ok(());
-                    }
-                }
-                Ok(Signal::CtrlD) => return Ok(()),
-                Ok(_) => {}
-                Err(source) => {
-                    return Err(LocalError::Io { what: "cannot read the line", source });
-                }
-            }
-        }
-    }
-
-    /// Evaluates standard input, snippet by snippet as they are complete.
-    fn piped(&mut self, runtime: &Runtime) -> Result<(), LocalError> {
-        let mut snippet = String::new();
-        for line in std::io::stdin().lock().lines() {
-            let what = "cannot read standard input";
-            snippet.push_str(&line.map_err(|source| LocalError::Io { what, source })?);
-            if completeness(&snippet) == Completeness::Incomplete {
-                snippet.push('\n');
-                continue;
-            }
-            if self.line(runtime, std::mem::take(&mut snippet))? == Next::End {
-                return Ok(());
-            }
-        }
-        self.line(runtime, snippet).map(drop)
-    }
-
-    fn line(&mut self, runtime: &Runtime, line: String) -> Result<Next, LocalError> {
-        match line.trim() {
-            "" => {}
-            ".exit" => return Ok(Next::End),
-            ".help" => printer::stdout_line(HELP),
-            _ => runtime.block_on(self.evaluate(line))?,
-        }
-        Ok(Next::Continue)
     }
 
     async fn evaluate(&mut self, input: String) -> Result<(), LocalError> {
@@ -129,6 +155,35 @@ impl Repl {
             self.session = self.local.session(Some(printer::observer())).await?.id;
         }
         Ok(())
+    }
+}
+
+async fn evaluate_remotely(
+    client: &Client,
+    session: SessionId,
+    input: String,
+) -> Result<(), ClientError> {
+    let answer = tokio::select! {
+        answer = client.repl(session, &input) => answer,
+        _ = tokio::signal::ctrl_c() => {
+            printer::stderr_line("No longer waiting; it runs on in the daemon until it ends.");
+            return Ok(());
+        }
+    };
+    match answer {
+        Ok(answer) => {
+            answer.events.iter().flatten().for_each(printer::output);
+            printer::outcome(&answer.execution);
+            Ok(())
+        }
+        // These are about the snippet; the session takes another, or says what it is.
+        Err(error) => match error.code() {
+            Some(ErrorCode::OutputLimitExceeded | ErrorCode::SessionBusy) => {
+                printer::stderr_line(&format!("vm-system: {}", super::remote::explained(&error)));
+                Ok(())
+            }
+            Some(_) | None => Err(error),
+        },
     }
 }
 

@@ -3,26 +3,31 @@
 use super::local::{Local, LocalError, LocalOptions, exit_of_code, folder_and_name};
 use super::{Exit, Output, RunArgs, printer};
 use crate::settings_patch::LimitsPatch;
-use serde::Serialize;
-use vm_host::{Finished, Source};
-use vm_storage::{Event, Execution, ExecutionStatus};
+use crate::whole::Whole;
+use crate::wire;
+use std::path::Path;
+use vm_host::Source;
+use vm_storage::{Execution, ExecutionStatus};
 
 /// Runs the file and prints what it did.
-pub(super) async fn run(args: RunArgs) -> Result<Exit, LocalError> {
+pub(super) async fn run(
+    args: RunArgs,
+    db: Option<&Path>,
+    output: Output,
+) -> Result<Exit, LocalError> {
     let (default_worktree, path) = match &args.local.worktree {
         Some(_) => (".".into(), path_in_worktree(&args)?),
         None => folder_and_name(&args.file)?,
     };
     let limits = LimitsPatch {
-        cpu_ms: args.cpu_ms,
-        wall_ms: args.wall_ms,
-        mem_mb: args.mem_mb,
+        cpu_ms: args.cpu_ms.map(Whole::from),
+        wall_ms: args.wall_ms.map(Whole::from),
+        mem_mb: args.mem_mb.map(Whole::from),
         ..LimitsPatch::default()
     };
-    let db = args.db.as_deref();
     let options = LocalOptions { args: &args.local, default_worktree, limits, db };
     let local = Local::start(options).await?;
-    let observer = match args.output {
+    let observer = match output {
         Output::Text => Some(printer::observer()),
         Output::Json => None,
     };
@@ -40,11 +45,12 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, LocalError> {
     };
     local.end().await?;
     let finished = finished?;
-    match args.output {
+    let exit = exit(&finished.execution);
+    match output {
         Output::Text => printer::outcome(&finished.execution),
-        Output::Json => print_json(&finished),
+        Output::Json => printer::json(&wire::Execution::from(finished)),
     }
-    Ok(exit(&finished))
+    Ok(exit)
 }
 
 /// The file's path as the session sees it: with a worktree, a path inside it.
@@ -53,24 +59,11 @@ fn path_in_worktree(args: &RunArgs) -> Result<String, LocalError> {
     path.map(str::to_owned).ok_or_else(|| LocalError::NotUtf8 { path: args.file.clone() })
 }
 
-fn exit(finished: &Finished) -> Exit {
-    match (&finished.execution.status, &finished.execution.error) {
+/// The exit status of an execution.
+pub(super) fn exit(execution: &Execution) -> Exit {
+    match (&execution.status, &execution.error) {
         (ExecutionStatus::Ok, _) => Exit::Success,
-        (_, Some(error)) => error.code.map_or(Exit::Threw, exit_of_code),
-        (_, None) => Exit::Threw,
+        (_, Some(error)) => error.code.map_or(Exit::Failure, exit_of_code),
+        (_, None) => Exit::Failure,
     }
-}
-
-fn print_json(finished: &Finished) {
-    /// The answer of the REST API to a run.
-    #[derive(Serialize)]
-    struct Answer<'a> {
-        #[serde(flatten)]
-        execution: &'a Execution,
-        events: &'a [Event],
-    }
-    let answer = Answer { execution: &finished.execution, events: &finished.events };
-    let json = serde_json::to_string(&answer)
-        .expect("checked by their types: executions and events are JSON");
-    printer::stdout_line(&json);
 }

@@ -68,7 +68,7 @@ pub(super) fn read(path: Option<&Path>) -> Result<Template, LocalError> {
         }
     };
     let mut settings = Settings::default();
-    file.settings.apply(&mut settings)?;
+    file.settings.apply(&mut settings, &vm_host::limits::MAX)?;
     let capability = |entry: CapabilityEntry| Capability {
         id: CapabilityId::new(),
         kind: entry.kind,

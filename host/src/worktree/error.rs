@@ -18,6 +18,12 @@ pub enum WorktreeError {
         /// As it was given.
         path: PathBuf,
     },
+    /// It is not beneath any folder that the host keeps worktrees in.
+    #[error("'{}' is outside the folders that this host keeps worktrees in", path.display())]
+    OutsideRoots {
+        /// As it was given.
+        path: PathBuf,
+    },
     /// There is nothing at the path.
     #[error("'{}' does not exist", path.display())]
     NotFound {

@@ -88,6 +88,12 @@ impl WorktreePath {
     }
 }
 
+/// Checks a path as clients give it, before there is a worktree to look it up in: relative, without
+/// `..` or NUL, and no longer than any that could be opened.
+pub fn check_path(path: &str) -> Result<(), PathError> {
+    WorktreePath::strict(path).map(drop)
+}
+
 impl AsRef<Path> for WorktreePath {
     fn as_ref(&self) -> &Path {
         Path::new(&self.0)

@@ -27,8 +27,8 @@ impl TestHost {
         let (storage, _) = Storage::open(&db, StorageOptions::default()).unwrap();
         let options = HostOptions {
             max_sessions: MAX_SESSIONS,
-            library_dir: folder.path().join("libraries"),
             cache_dir: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules")),
+            ..HostOptions::new(folder.path().join("libraries"))
         };
         Self { host: Host::start(storage, options).await.unwrap(), folder }
     }

@@ -3,7 +3,8 @@
 
 use crate::harness::{MAX_SESSIONS, TestHost, console, template};
 use std::sync::Arc;
-use vm_host::{FUEL_PER_CPU_MS, HostError, MAX_INPUT_BYTES, Observer, Source};
+use vm_host::limits::{FUEL_PER_CPU_MS, MAX_INPUT_BYTES};
+use vm_host::{HostError, Observer, Source};
 use vm_storage::{
     EventPayload, ExecutionErrorCode, ExecutionStatus, SessionId, SessionStatus, Template,
 };

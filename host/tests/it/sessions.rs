@@ -21,7 +21,8 @@ impl Sessions {
         let (storage, _) =
             Storage::open(&folder.path().join("vm.redb"), StorageOptions::default()).unwrap();
         let cache_dir = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules"));
-        let options = HostOptions { max_sessions: 4, library_dir: folder.path().into(), cache_dir };
+        let options =
+            HostOptions { max_sessions: 4, cache_dir, ..HostOptions::new(folder.path().into()) };
         let host = Host::start(storage, options).await.unwrap();
         let template = template();
         let id = template.id;

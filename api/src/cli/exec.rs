@@ -1,0 +1,206 @@
+//! `vm-system exec …`.
+
+use super::remote::Remote;
+use super::{CliError, Exit, JsonObject, escape, printer, repl, run, table};
+use crate::client::NewRun;
+use crate::wire::Execution;
+use clap::{Args, Subcommand};
+use std::collections::BTreeMap;
+use tokio::runtime::Runtime;
+use vm_storage::{Event, ExecutionId, SessionId};
+
+/// Characters of an event's payload in a table.
+const PAYLOAD_WIDTH: usize = 100;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ExecCommand {
+    /// Run a snippet in a session
+    ///
+    /// Without a snippet, evaluates interactively, or what stands on standard input.
+    ///
+    /// Exit status: 0 when it gave a value, 1 when it threw or the daemon refused, 124 when a limit
+    /// stopped it, 69 when no daemon answers.
+    Repl {
+        /// The session
+        session_id: SessionId,
+        /// The snippet
+        input: Option<String>,
+    },
+    /// Run a file of the session's worktree
+    ///
+    /// The exit status is that of `exec repl`.
+    RunFile(RunFileArgs),
+    /// List the executions of a session, newest first
+    List {
+        /// The session
+        session_id: SessionId,
+        /// How many at most
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show an execution
+    Get {
+        /// The execution
+        execution_id: ExecutionId,
+    },
+    /// Show what an execution did
+    Events {
+        /// The execution
+        execution_id: ExecutionId,
+        /// Only events after this number
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after_seq: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunFileArgs {
+    /// The session
+    session_id: SessionId,
+    /// The file's path in the worktree
+    path: String,
+    /// What the script sees as __ARGS__, a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}", value_parser = super::json_object)]
+    args: JsonObject,
+    /// What the script sees in process.env and __ENV__: KEY=VALUE, or a JSON object of texts; may be
+    /// given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variables)]
+    env: Vec<Variables>,
+}
+
+/// Variables, as one `--env` gives them.
+#[derive(Clone, Debug)]
+struct Variables(BTreeMap<String, String>);
+
+fn variables(text: &str) -> Result<Variables, String> {
+    if text.trim_start().starts_with('{') {
+        let object = serde_json::from_str(text);
+        return object.map(Variables).map_err(|error| format!("it is no JSON of texts: {error}"));
+    }
+    super::key_value(text).map(|pair| Variables(BTreeMap::from([pair])))
+}
+
+impl ExecCommand {
+    pub(super) fn run(self, runtime: &Runtime, remote: Remote) -> Result<Exit, CliError> {
+        match self {
+            Self::Repl { session_id, input: None } => {
+                Ok(repl::remote(runtime, remote.client, session_id)?)
+            }
+            command => runtime.block_on(command.once(remote)),
+        }
+    }
+
+    async fn once(self, remote: Remote) -> Result<Exit, CliError> {
+        let client = &remote.client;
+        match self {
+            Self::Repl { session_id, input } => {
+                let input = input.unwrap_or_default();
+                let execution =
+                    remote.wait("the snippet is running", client.repl(session_id, &input)).await?;
+                Ok(finished(&remote, &execution))
+            }
+            Self::RunFile(args) => {
+                let env = args.env.into_iter().flat_map(|Variables(pairs)| pairs).collect();
+                let run = NewRun { path: args.path, args: args.args.0, env };
+                let running = client.run_file(args.session_id, run);
+                Ok(finished(&remote, &remote.wait("the file is running", running).await?))
+            }
+            Self::List { session_id, limit } => {
+                let executions = client.executions(session_id, limit).await?;
+                remote.show(&executions, |executions| {
+                    let row = |Execution { execution, .. }: &Execution| {
+                        let kind = name(&execution.kind);
+                        let started = execution.started_at.to_string();
+                        [execution.id.to_string(), kind, name(&execution.status), started]
+                    };
+                    let header = ["Execution ID", "Kind", "Status", "Started"];
+                    table::print(header, executions.iter().map(row).collect(), "No executions");
+                });
+                Ok(Exit::Success)
+            }
+            Self::Get { execution_id } => {
+                remote.show(&client.execution(execution_id).await?, print_execution);
+                Ok(Exit::Success)
+            }
+            Self::Events { execution_id, after_seq } => {
+                remote.show(&client.events(execution_id, after_seq).await?, |events| {
+                    print_table(events);
+                });
+                Ok(Exit::Success)
+            }
+        }
+    }
+}
+
+/// Prints an execution that just ran, and gives its exit status.
+fn finished(remote: &Remote, answer: &Execution) -> Exit {
+    remote.show(answer, |Execution { execution, events }| {
+        print_outcome(execution);
+        printer::stdout_line("\nEvents:");
+        for event in events.iter().flatten() {
+            let (kind, payload) = kind_and_payload(event);
+            printer::stdout_line(&format!("[{}] {kind}: {payload}", event.seq));
+        }
+    });
+    run::exit(&answer.execution)
+}
+
+fn print_outcome(execution: &vm_storage::Execution) {
+    let mut properties =
+        vec![("Execution ID", execution.id.to_string()), ("Status", name(&execution.status))];
+    if let Some(result) = &execution.result {
+        properties.push(("Result", printer::compact(result)));
+    }
+    if let Some(error) = &execution.error {
+        properties.push(("Error", printer::compact(error)));
+    }
+    table::properties(&properties);
+}
+
+fn print_execution(Execution { execution, .. }: &Execution) {
+    print_outcome(execution);
+    let mut properties = vec![
+        ("Session ID", execution.session_id.to_string()),
+        ("Kind", name(&execution.kind)),
+        ("Started", execution.started_at.to_string()),
+    ];
+    if let Some(ended_at) = execution.ended_at {
+        properties.push(("Ended", ended_at.to_string()));
+    }
+    if let Some(input) = &execution.input {
+        properties.push(("Input", input.clone()));
+    }
+    if let Some(path) = &execution.path {
+        properties.push(("Path", path.clone()));
+        properties.push(("Args", printer::compact(&execution.args)));
+        properties.push(("Env", printer::compact(&execution.env)));
+    }
+    properties.push(("Metrics", printer::compact(&execution.metrics)));
+    table::properties(&properties);
+}
+
+fn print_table(events: &[Event]) {
+    let row = |event: &Event| {
+        let (kind, mut payload) = kind_and_payload(event);
+        if payload.chars().count() > PAYLOAD_WIDTH {
+            payload = payload.chars().take(PAYLOAD_WIDTH).chain(['…']).collect();
+        }
+        [event.seq.to_string(), event.ts.to_string(), kind, payload]
+    };
+    let rows = events.iter().map(row).collect();
+    table::print(["Seq", "Time", "Type", "Payload"], rows, "No events");
+}
+
+/// An event's type, and its payload as compact JSON, in which nothing needs escaping but what turns
+/// text around.
+fn kind_and_payload(event: &Event) -> (String, String) {
+    let value =
+        serde_json::to_value(&event.payload).expect("checked by its type: a payload is JSON");
+    let kind = value["type"].as_str().unwrap_or_default().to_owned();
+    (kind, escape::line(&value["payload"].to_string()))
+}
+
+/// What the API calls a status or a kind.
+fn name(noun: &impl serde::Serialize) -> String {
+    printer::compact(noun).trim_matches('"').to_owned()
+}

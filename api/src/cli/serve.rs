@@ -1,0 +1,157 @@
+//! `vm-system serve`: the daemon.
+
+use super::local::{LocalError, cache_dir};
+use super::{Exit, ServeArgs, printer};
+use crate::server::{Server, ServerOptions};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use vm_host::limits::MAX;
+use vm_host::{Host, HostOptions};
+use vm_storage::{Limits, Storage, StorageOptions};
+
+/// The database where none is named.
+const DEFAULT_DB: &str = "vm-system.redb";
+
+/// Serves until SIGTERM or SIGINT; a second one ends the grace of what still runs.
+pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, LocalError> {
+    if !args.listen.ip().is_loopback() {
+        return Err(LocalError::Listen(args.listen));
+    }
+    raise_descriptor_limit();
+    let mut signals = Signals::new()?;
+    let db = db.unwrap_or(Path::new(DEFAULT_DB)).to_owned();
+    let opening =
+        tokio::task::spawn_blocking(move || Storage::open(&db, StorageOptions::default()));
+    let (storage, recovery) = opening.await.expect("opening gives its errors")?;
+    if recovery.executions_stopped > 0 || recovery.sessions_closed > 0 {
+        tracing::warn!(
+            executions_stopped = recovery.executions_stopped,
+            sessions_closed = recovery.sessions_closed,
+            "the daemon before did not end in order"
+        );
+    }
+    let host = Host::start(storage, host_options(&args)).await?;
+    let server = Server::bind(args.listen, host, server_options(&args)).await;
+    let listen = |source| LocalError::Bind { address: args.listen, source };
+    let server = server.map_err(listen)?;
+    let address = server.address().map_err(listen)?;
+    // The kernel queues connections from `bind` on, so it accepts from here.
+    printer::stdout_line(&format!("listening on http://{address}"));
+    tracing::info!(%address, "listening");
+    let grace = Duration::from_secs(args.shutdown_grace_s);
+    let (stopped, stop) = tokio::sync::oneshot::channel();
+    let (hurried, hurry) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        signals.next().await;
+        drop(stopped);
+        signals.next().await;
+        drop(hurried);
+    });
+    let stop = async { drop(stop.await as Result<(), _>) };
+    let grace = async move {
+        tokio::select! {
+            () = tokio::time::sleep(grace) => {}
+            _ = hurry => {}
+        }
+        tracing::info!("cancelling what still runs");
+    };
+    server.run(stop, grace).await?;
+    tracing::info!("stopped");
+    Ok(Exit::Success)
+}
+
+fn host_options(args: &ServeArgs) -> HostOptions {
+    HostOptions {
+        max_sessions: args.max_sessions,
+        library_dir: args.library_dir.clone(),
+        cache_dir: cache_dir(),
+        worktree_roots: args.worktree_root.clone(),
+        ceilings: Limits {
+            cpu_ms: args.max_cpu_ms,
+            wall_ms: args.max_wall_ms,
+            mem_mb: args.max_mem_mb,
+            max_events: args.max_events,
+            max_output_kb: args.max_output_kb,
+        },
+    }
+}
+
+fn server_options(args: &ServeArgs) -> ServerOptions {
+    let seconds = Duration::from_secs;
+    ServerOptions {
+        max_body_bytes: args.max_body_kb << 10,
+        max_connections: args.max_connections,
+        header_timeout: seconds(args.header_timeout_s),
+        body_timeout: seconds(args.body_timeout_s),
+        idle_timeout: seconds(args.idle_timeout_s),
+        write_timeout: seconds(args.write_timeout_s),
+    }
+}
+
+/// The flags of `serve` that are numbers, with the ranges they have.
+pub(super) mod ranges {
+    use clap::builder::RangedU64ValueParser;
+
+    /// Seconds of a timeout.
+    pub(crate) fn seconds() -> RangedU64ValueParser {
+        clap::value_parser!(u64).range(1..=3_600)
+    }
+
+    /// Kibibytes of a body: at most what an execution's record holds.
+    pub(crate) fn body_kb() -> RangedU64ValueParser<usize> {
+        RangedU64ValueParser::new().range(1..=vm_host::limits::MAX_INPUT_BYTES as u64 >> 10)
+    }
+
+    /// Something of which there is at least one.
+    pub(crate) fn up_to(max: u64) -> RangedU64ValueParser {
+        clap::value_parser!(u64).range(1..=max)
+    }
+}
+
+/// The largest ceilings that a host may have.
+pub(super) const MAX_CEILINGS: Limits = MAX;
+
+/// A connection is a descriptor, and so are a session's worktree and its files: the process takes
+/// all that it may have.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) =
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// The signals that end the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, LocalError> {
+        let on = |kind| {
+            let what = "cannot wait for signals";
+            signal(kind).map_err(|source| LocalError::Io { what, source })
+        };
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The address that the daemon listens on unless told otherwise.
+pub(super) fn default_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 3210))
+}

@@ -1,0 +1,113 @@
+//! What routes answer: JSON with a status, and the ids it is about for the log.
+//!
+//! Invariant: every body is JSON and says so.
+
+use crate::error::{ApiError, ErrorCode};
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+use serde_json::Value;
+use vm_storage::{ExecutionId, SessionId, TemplateId};
+
+/// The ids that an answer is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ids {
+    pub(super) template: Option<TemplateId>,
+    pub(super) session: Option<SessionId>,
+    pub(super) execution: Option<ExecutionId>,
+}
+
+impl Ids {
+    /// Those of `self`, and those of `other` where it has none.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            template: self.template.or(other.template),
+            session: self.session.or(other.session),
+            execution: self.execution.or(other.execution),
+        }
+    }
+}
+
+/// What went wrong, for the log.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: ErrorCode,
+    pub(super) cause: Option<String>,
+}
+
+/// An answer that is no refusal.
+pub(super) struct Answer {
+    status: StatusCode,
+    body: Body,
+    ids: Ids,
+}
+
+/// What a route gives.
+pub(super) type Answered = Result<Answer, ApiError>;
+
+impl Answer {
+    /// 200 with a body.
+    pub(super) fn ok(body: &impl Serialize) -> Self {
+        Self::json(StatusCode::OK, body)
+    }
+
+    /// 201 with what was created.
+    pub(super) fn created(body: &impl Serialize) -> Self {
+        Self::json(StatusCode::CREATED, body)
+    }
+
+    /// 200 with JSON that comes in pieces.
+    pub(super) fn streamed(body: Body) -> Self {
+        Self { status: StatusCode::OK, body, ids: Ids::default() }
+    }
+
+    fn json(status: StatusCode, body: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(body)
+            .expect("checked by their types: the shapes of `wire` are JSON");
+        Self { status, body: body.into(), ids: Ids::default() }
+    }
+
+    /// Says what it is about.
+    pub(super) fn about(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.extensions_mut().insert(self.ids);
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut answer = Answer::json(self.code.status(), &self.envelope());
+        answer.ids = Ids {
+            template: id(self.details.get("template_id")),
+            session: id(self.details.get("session_id")),
+            execution: id(self.details.get("execution_id")),
+        };
+        let mut response = answer.into_response();
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_secs().max(1);
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if matches!(self.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
+            // The rest of the body is still on its way, and nobody will read it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.extensions_mut().insert(Refusal { code: self.code, cause: self.cause });
+        response
+    }
+}
+
+fn id<T: std::str::FromStr>(value: Option<&Value>) -> Option<T> {
+    value?.as_str()?.parse().ok()
+}

@@ -1,0 +1,32 @@
+//! Health, the summary of live sessions, and the catalogues of what templates may name.
+
+use crate::libraries;
+use crate::server::App;
+use crate::server::answer::{Answer, Answered};
+use crate::wire::{CatalogueEntry, Health, RuntimeSummary};
+use axum::extract::State;
+use vm_host::catalogue;
+
+pub(super) async fn health() -> Answer {
+    Answer::ok(&Health { status: "ok".to_owned() })
+}
+
+pub(super) async fn summary(State(app): State<App>) -> Answer {
+    let active_session_ids = app.host.summary().live_sessions;
+    Answer::ok(&RuntimeSummary { active_sessions: active_session_ids.len(), active_session_ids })
+}
+
+pub(super) async fn engines() -> Answer {
+    let engines: Vec<_> = catalogue::ENGINES.iter().map(CatalogueEntry::engine).collect();
+    Answer::ok(&engines)
+}
+
+pub(super) async fn modules() -> Answer {
+    let modules: Vec<_> = catalogue::MODULES.iter().map(CatalogueEntry::module).collect();
+    Answer::ok(&modules)
+}
+
+pub(super) async fn libraries(State(app): State<App>) -> Answered {
+    let installed = app.host.libraries_installed().await?;
+    Ok(Answer::ok(&libraries::catalogue(&installed)))
+}

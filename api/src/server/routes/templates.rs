@@ -1,0 +1,219 @@
+//! Templates, their capabilities and their startup files.
+
+use super::required_text;
+use crate::error::{ApiError, ErrorCode};
+use crate::server::App;
+use crate::server::answer::{Answer, Answered, Ids};
+use crate::server::body::Json;
+use crate::server::query::PathId;
+use crate::settings_patch::SettingsError;
+use crate::whole::OutOfRange;
+use crate::wire;
+use axum::extract::State;
+use vm_host::{catalogue, check_path, limits};
+use vm_storage::{
+    Capability, CapabilityId, CapabilityKind, StartupFile, StartupFileId, Template, TemplateId, now,
+};
+
+/// Bytes of a name.
+const MAX_NAME_BYTES: usize = 256;
+
+/// Bytes of a path: the kernel's `PATH_MAX`.
+const MAX_PATH_BYTES: usize = 4_096;
+
+/// Capabilities, startup files, modules or libraries that one template may have of each. All are
+/// kept in one record, and copied into each session.
+pub(super) const MAX_PARTS: usize = 256;
+
+/// The largest order: what every JSON reader takes for a whole number.
+const MAX_ORDER: i64 = (1 << 53) - 1;
+
+/// How startup files may be evaluated.
+const MODES: &[&str] = &["eval"];
+
+pub(super) async fn list(State(app): State<App>) -> Answered {
+    let _reading = app.reads.acquire().await;
+    let templates = app.host.list_templates().await?;
+    let templates: Vec<_> = templates.into_iter().map(wire::Template::from).collect();
+    Ok(Answer::ok(&templates))
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    Json(body, _room): Json<wire::CreateTemplate>,
+) -> Answered {
+    let name = required_text("name", body.name, MAX_NAME_BYTES)?;
+    let mut template = Template::new(name);
+    if let Some(engine) = body.engine {
+        template.engine = supported_engine(engine)?;
+    }
+    limits::lower(&mut template.settings.limits, &app.host.ceilings());
+    app.host.storage().create_template(template.clone()).await?;
+    let ids = about(template.id);
+    Ok(Answer::created(&wire::Template::from(template)).about(ids))
+}
+
+fn supported_engine(engine: String) -> Result<String, ApiError> {
+    let engine = required_text("engine", Some(engine), MAX_NAME_BYTES)?;
+    if catalogue::has_engine(&engine) {
+        return Ok(engine);
+    }
+    let supported: Vec<_> = catalogue::ENGINES.iter().map(|engine| engine.name).collect();
+    let message = format!("there is no engine {engine:?}");
+    Err(ApiError::new(ErrorCode::EngineUnsupported, message).with("supported", supported))
+}
+
+pub(super) async fn get(State(app): State<App>, PathId(id): PathId<TemplateId>) -> Answered {
+    Ok(Answer::ok(&wire::TemplateDetail::from(app.host.template(id).await?)))
+}
+
+pub(super) async fn update(
+    State(app): State<App>,
+    PathId(id): PathId<TemplateId>,
+    Json(body, _room): Json<wire::UpdateTemplate>,
+) -> Answered {
+    let name = match body.name {
+        Some(name) => Some(required_text("name", Some(name), MAX_NAME_BYTES)?),
+        None => None,
+    };
+    let (settings, ceilings) = (body.settings, app.host.ceilings());
+    let changed = change(&app, id, move |template| {
+        if let Some(settings) = settings {
+            settings.apply(&mut template.settings, &ceilings)?;
+        }
+        if let Some(name) = name {
+            template.name = name;
+        }
+        Ok(template.clone())
+    });
+    Ok(Answer::ok(&wire::TemplateDetail::from(changed.await?)))
+}
+
+pub(super) async fn delete(State(app): State<App>, PathId(id): PathId<TemplateId>) -> Answered {
+    app.host.storage().delete_template(id).await?;
+    Ok(Answer::ok(&wire::TemplateDeleted { status: "ok".to_owned(), template_id: id }))
+}
+
+pub(super) async fn capabilities(
+    State(app): State<App>,
+    PathId(id): PathId<TemplateId>,
+) -> Answered {
+    let capabilities = app.host.template(id).await?.capabilities.into_iter();
+    let capabilities: Vec<_> = capabilities.map(|own| wire::Capability::of(id, own)).collect();
+    Ok(Answer::ok(&capabilities))
+}
+
+pub(super) async fn add_capability(
+    State(app): State<App>,
+    PathId(id): PathId<TemplateId>,
+    Json(body, _room): Json<wire::AddCapability>,
+) -> Answered {
+    let kind = required_text("kind", body.kind, MAX_NAME_BYTES)?;
+    let capability = Capability {
+        id: CapabilityId::new(),
+        kind: capability_kind(&kind)?,
+        name: required_text("name", body.name, MAX_NAME_BYTES)?,
+        enabled: body.enabled.unwrap_or(false),
+        config: body.config.unwrap_or_else(|| serde_json::json!({})),
+    };
+    let added = change(&app, id, move |template| {
+        refuse_when_full("capabilities", template.capabilities.len())?;
+        template.capabilities.push(capability.clone());
+        Ok(capability)
+    });
+    Ok(Answer::created(&wire::Capability::of(id, added.await?)))
+}
+
+fn capability_kind(kind: &str) -> Result<CapabilityKind, ApiError> {
+    match kind {
+        "module" => Ok(CapabilityKind::Module),
+        "global" => Ok(CapabilityKind::Global),
+        "fs" => Ok(CapabilityKind::Fs),
+        "net" => Ok(CapabilityKind::Net),
+        "env" => Ok(CapabilityKind::Env),
+        _ => Err(ApiError::validation("kind", "must be module, global, fs, net or env")),
+    }
+}
+
+pub(super) async fn startup_files(
+    State(app): State<App>,
+    PathId(id): PathId<TemplateId>,
+) -> Answered {
+    let files = app.host.template(id).await?.startup_files;
+    Ok(Answer::ok(&wire::StartupFile::ordered(id, files)))
+}
+
+pub(super) async fn add_startup_file(
+    State(app): State<App>,
+    PathId(id): PathId<TemplateId>,
+    Json(body, _room): Json<wire::AddStartupFile>,
+) -> Answered {
+    let path = required_text("path", body.path, MAX_PATH_BYTES)?;
+    if let Err(reason) = check_path(&path) {
+        let message = format!("invalid path: {reason}");
+        return Err(ApiError::new(ErrorCode::InvalidPath, message).with("path", path));
+    }
+    let mode = body.mode.unwrap_or_else(|| "eval".to_owned());
+    if !MODES.contains(&mode.as_str()) {
+        let message = format!("there is no startup mode {mode:?}");
+        return Err(
+            ApiError::new(ErrorCode::StartupModeUnsupported, message).with("supported", MODES)
+        );
+    }
+    let order_index = match body.order_index {
+        Some(order) => order.within("order_index", -MAX_ORDER, MAX_ORDER)?,
+        None => 0,
+    };
+    let file = StartupFile { id: StartupFileId::new(), path, order_index, mode };
+    let added = change(&app, id, move |template| {
+        refuse_when_full("startup files", template.startup_files.len())?;
+        template.startup_files.push(file.clone());
+        Ok(file)
+    });
+    Ok(Answer::created(&wire::StartupFile::of(id, added.await?)))
+}
+
+/// Changes a template, atomically against every other change.
+pub(super) async fn change<T: Send + 'static>(
+    app: &App,
+    id: TemplateId,
+    change: impl FnOnce(&mut Template) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let change = |template: &mut Template| {
+        let changed = change(template)?;
+        template.updated_at = now();
+        Ok(changed)
+    };
+    app.host.storage().update_template(id, change).await
+}
+
+/// Refuses one more part of a template that has as many as it may.
+pub(super) fn refuse_when_full(parts: &str, count: usize) -> Result<(), ApiError> {
+    if count < MAX_PARTS {
+        return Ok(());
+    }
+    let message = format!("a template may have {MAX_PARTS} {parts}");
+    Err(ApiError::new(ErrorCode::Validation, message).with("limit", MAX_PARTS))
+}
+
+fn about(template: TemplateId) -> Ids {
+    Ids { template: Some(template), ..Ids::default() }
+}
+
+impl From<OutOfRange> for ApiError {
+    fn from(error: OutOfRange) -> Self {
+        Self::new(ErrorCode::Validation, error.to_string())
+            .with("field", error.field)
+            .with("min", error.min)
+            .with("max", error.max)
+    }
+}
+
+impl From<SettingsError> for ApiError {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Limit(error) => error.into(),
+            SettingsError::Resolver { field, reason } => Self::validation(field, reason),
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The bodies of the API, requests and answers, as both the server and the client know them.
+//!
+//! Invariant: the shapes are those of docs/api.md. In requests every field is optional here, so
+//! that one that is missing is told from one of the wrong type; the routes check them.
+
+use crate::settings_patch::SettingsPatch;
+use crate::whole::Whole;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use vm_host::catalogue;
+use vm_storage::{
+    CapabilityKind, Event, Limits, Resolver, RuntimeSettings, SessionId, SessionStatus, TemplateId,
+    TemplateSnapshot,
+};
+
+/// The path that every route begins with.
+pub const BASE: &str = "/api/v1";
+
+/// A new template.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CreateTemplate {
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) engine: Option<String>,
+}
+
+/// A change of a template.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UpdateTemplate {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) settings: Option<SettingsPatch>,
+}
+
+/// A new capability of a template.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AddCapability {
+    pub(crate) kind: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) config: Option<Value>,
+}
+
+/// A new startup file of a template.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AddStartupFile {
+    pub(crate) path: Option<String>,
+    pub(crate) order_index: Option<Whole>,
+    pub(crate) mode: Option<String>,
+}
+
+/// A module or library to add to a template.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AddName {
+    pub(crate) name: Option<String>,
+}
+
+/// A new session.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CreateSession {
+    pub(crate) template_id: Option<String>,
+    pub(crate) workspace_id: Option<String>,
+    pub(crate) base_commit_oid: Option<String>,
+    pub(crate) worktree_path: Option<String>,
+}
+
+/// A snippet to run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RunSnippet {
+    pub(crate) session_id: Option<String>,
+    pub(crate) input: Option<String>,
+}
+
+/// A file to run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RunFile {
+    pub(crate) session_id: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) args: Option<Map<String, Value>>,
+    pub(crate) env: Option<BTreeMap<String, String>>,
+}
+
+/// Nothing, for routes that take no body.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// A template without its parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// Its id.
+    pub id: TemplateId,
+    /// Its name.
+    pub name: String,
+    /// Its engine, by the name the client gave.
+    pub engine: String,
+    /// Whether sessions may be made from it.
+    pub is_active: bool,
+    /// Native modules that scripts may require.
+    pub exposed_modules: Vec<String>,
+    /// Libraries loaded into each session.
+    pub libraries: Vec<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it, or a part of it, last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A template with its parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TemplateDetail {
+    /// The template.
+    pub template: Template,
+    /// Its settings.
+    pub settings: Settings,
+    /// What it grants.
+    pub capabilities: Vec<Capability>,
+    /// What runs when a session starts, in order.
+    pub startup_files: Vec<StartupFile>,
+}
+
+/// A template's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The template's id.
+    pub vm_id: TemplateId,
+    /// What one execution may use.
+    pub limits: Limits,
+    /// How imports are found.
+    pub resolver: Resolver,
+    /// How scripts are evaluated.
+    pub runtime: RuntimeSettings,
+}
+
+/// What a template grants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capability {
+    /// Its id.
+    pub id: vm_storage::CapabilityId,
+    /// The template's id.
+    pub vm_id: TemplateId,
+    /// What sort of thing.
+    pub kind: CapabilityKind,
+    /// Which one.
+    pub name: String,
+    /// Whether it is granted.
+    pub enabled: bool,
+    /// What the kind wants to know.
+    pub config: Value,
+}
+
+/// A file that runs when a session starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartupFile {
+    /// Its id.
+    pub id: vm_storage::StartupFileId,
+    /// The template's id.
+    pub vm_id: TemplateId,
+    /// Its path in the worktree.
+    pub path: String,
+    /// Lower runs earlier.
+    pub order_index: i64,
+    /// How it is evaluated.
+    pub mode: String,
+}
+
+/// That a template is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TemplateDeleted {
+    /// `ok`.
+    pub status: String,
+    /// The template.
+    pub template_id: TemplateId,
+}
+
+/// That a template has, or has not, a module or library.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NameChanged {
+    /// `ok`.
+    pub status: String,
+    /// The template.
+    pub template_id: TemplateId,
+    /// The module or library.
+    pub name: String,
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The template's id, by the name that old clients read.
+    pub vm_id: TemplateId,
+    /// The template it was made from, which may be gone.
+    pub template_id: TemplateId,
+    /// The client's name for the workspace.
+    pub workspace_id: String,
+    /// The commit that the worktree was made from.
+    pub base_commit_oid: String,
+    /// The worktree.
+    pub worktree_path: String,
+    /// Where it is in its life.
+    pub status: SessionStatus,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+    /// Why it crashed or was closed by the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// What the template said when it was made.
+    pub runtime_meta: TemplateSnapshot,
+}
+
+/// An execution, with its events in the answer to a request that ran it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The execution.
+    #[serde(flatten)]
+    pub execution: vm_storage::Execution,
+    /// Its events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<Event>>,
+}
+
+/// That the daemon answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+}
+
+/// The sessions that are live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeSummary {
+    /// How many.
+    pub active_sessions: usize,
+    /// Which, sorted.
+    pub active_session_ids: Vec<SessionId>,
+}
+
+/// An engine, module or library that a template may name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogueEntry {
+    /// What templates call it; a library's package.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// `engine`, `module` or `library`.
+    pub kind: String,
+    /// What it is.
+    pub description: String,
+    /// What a script may call on a module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub functions: Option<Vec<String>>,
+    /// The versions of a library that are installed or can be downloaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Vec<String>>,
+    /// Those of them that are installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installed: Option<Vec<String>>,
+}
+
+impl From<vm_storage::Template> for Template {
+    fn from(template: vm_storage::Template) -> Self {
+        Self {
+            id: template.id,
+            name: template.name,
+            engine: template.engine,
+            is_active: template.is_active,
+            exposed_modules: template.modules,
+            libraries: template.libraries,
+            created_at: template.created_at,
+            updated_at: template.updated_at,
+        }
+    }
+}
+
+impl From<vm_storage::Template> for TemplateDetail {
+    fn from(mut template: vm_storage::Template) -> Self {
+        let vm_id = template.id;
+        let settings = Settings::of(vm_id, std::mem::take(&mut template.settings));
+        let capabilities = std::mem::take(&mut template.capabilities).into_iter();
+        let startup_files = std::mem::take(&mut template.startup_files);
+        Self {
+            template: template.into(),
+            settings,
+            capabilities: capabilities.map(|own| Capability::of(vm_id, own)).collect(),
+            startup_files: StartupFile::ordered(vm_id, startup_files),
+        }
+    }
+}
+
+impl Settings {
+    fn of(vm_id: TemplateId, settings: vm_storage::Settings) -> Self {
+        let vm_storage::Settings { limits, resolver, runtime } = settings;
+        Self { vm_id, limits, resolver, runtime }
+    }
+}
+
+impl Capability {
+    pub(crate) fn of(vm_id: TemplateId, capability: vm_storage::Capability) -> Self {
+        let vm_storage::Capability { id, kind, name, enabled, config } = capability;
+        Self { id, vm_id, kind, name, enabled, config }
+    }
+}
+
+impl StartupFile {
+    pub(crate) fn of(vm_id: TemplateId, file: vm_storage::StartupFile) -> Self {
+        let vm_storage::StartupFile { id, path, order_index, mode } = file;
+        Self { id, vm_id, path, order_index, mode }
+    }
+
+    /// Startup files as they run: by their order, those of the same order as they were added.
+    pub(crate) fn ordered(vm_id: TemplateId, mut files: Vec<vm_storage::StartupFile>) -> Vec<Self> {
+        files.sort_by_key(|file| file.order_index);
+        files.into_iter().map(|file| Self::of(vm_id, file)).collect()
+    }
+}
+
+impl From<vm_storage::Session> for Session {
+    fn from(session: vm_storage::Session) -> Self {
+        Self {
+            id: session.id,
+            vm_id: session.template_id,
+            template_id: session.template_id,
+            workspace_id: session.workspace_id,
+            base_commit_oid: session.base_commit_oid,
+            worktree_path: session.worktree_path,
+            status: session.status,
+            created_at: session.created_at,
+            closed_at: session.closed_at,
+            last_error: session.last_error,
+            runtime_meta: session.template,
+        }
+    }
+}
+
+impl From<vm_storage::Execution> for Execution {
+    fn from(execution: vm_storage::Execution) -> Self {
+        Self { execution, events: None }
+    }
+}
+
+impl From<vm_host::Finished> for Execution {
+    fn from(finished: vm_host::Finished) -> Self {
+        Self { execution: finished.execution, events: Some(finished.events) }
+    }
+}
+
+impl CatalogueEntry {
+    pub(crate) fn engine(entry: &catalogue::Entry) -> Self {
+        Self::of(entry, "engine", None)
+    }
+
+    pub(crate) fn module(entry: &catalogue::Entry) -> Self {
+        let functions = entry.functions.iter().map(|&name| name.to_owned()).collect();
+        Self::of(entry, "module", Some(functions))
+    }
+
+    fn of(entry: &catalogue::Entry, kind: &str, functions: Option<Vec<String>>) -> Self {
+        Self {
+            id: entry.name.to_owned(),
+            name: entry.name.to_owned(),
+            kind: kind.to_owned(),
+            description: entry.description.to_owned(),
+            functions,
+            versions: None,
+            installed: None,
+        }
+    }
+}

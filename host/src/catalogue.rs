@@ -1,0 +1,111 @@
+//! What a template may name: engines, and the native modules that scripts may require.
+//!
+//! Invariant: everything listed here works; a name that is not here grants nothing.
+
+/// Something that a template may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in templates.
+    pub name: &'static str,
+    /// What it is, in one sentence.
+    pub description: &'static str,
+    /// What a script may call on it.
+    pub functions: &'static [&'static str],
+}
+
+/// The native modules, by name.
+pub const MODULES: &[Entry] = &[Entry {
+    name: "fs",
+    description: "Files of the session's worktree; writing needs a capability named fs \
+                  whose config is {\"write\": true}.",
+    functions: &[
+        "existsSync",
+        "mkdirSync",
+        "readFileSync",
+        "readdirSync",
+        "statSync",
+        "unlinkSync",
+        "writeFileSync",
+    ],
+}];
+
+/// The engines. The first is the default; the others are names that older clients use for it.
+pub const ENGINES: &[Entry] = &[
+    Entry {
+        name: "javy",
+        description: "QuickJS-NG built by Javy, in a WebAssembly instance of its own.",
+        functions: &[],
+    },
+    Entry { name: "quickjs", description: "Another name for javy.", functions: &[] },
+    Entry { name: "goja", description: "Another name for javy, for old clients.", functions: &[] },
+];
+
+/// Globals that every script has: no template needs, or may, name them as modules.
+const BUILT_INS: &[&str] = &[
+    "AggregateError",
+    "Array",
+    "ArrayBuffer",
+    "Atomics",
+    "BigInt",
+    "BigInt64Array",
+    "BigUint64Array",
+    "Boolean",
+    "DataView",
+    "Date",
+    "Error",
+    "EvalError",
+    "FinalizationRegistry",
+    "Float16Array",
+    "Float32Array",
+    "Float64Array",
+    "Function",
+    "Int16Array",
+    "Int32Array",
+    "Int8Array",
+    "Intl",
+    "Iterator",
+    "JSON",
+    "Map",
+    "Math",
+    "Number",
+    "Object",
+    "Promise",
+    "Proxy",
+    "RangeError",
+    "ReferenceError",
+    "Reflect",
+    "RegExp",
+    "Set",
+    "SharedArrayBuffer",
+    "String",
+    "Symbol",
+    "SyntaxError",
+    "TextDecoder",
+    "TextEncoder",
+    "TypeError",
+    "URIError",
+    "Uint16Array",
+    "Uint32Array",
+    "Uint8Array",
+    "Uint8ClampedArray",
+    "WeakMap",
+    "WeakRef",
+    "WeakSet",
+    "console",
+    "globalThis",
+];
+
+/// Whether templates may name this engine.
+pub fn has_engine(name: &str) -> bool {
+    ENGINES.iter().any(|engine| engine.name == name)
+}
+
+/// Whether templates may expose this module.
+pub fn has_module(name: &str) -> bool {
+    MODULES.iter().any(|module| module.name == name)
+}
+
+/// Whether this is a global that JavaScript has without any module, in any case of its letters.
+pub fn is_built_in(name: &str) -> bool {
+    BUILT_INS.iter().any(|built_in| built_in.eq_ignore_ascii_case(name))
+}
