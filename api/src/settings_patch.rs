@@ -2,6 +2,7 @@
 //!
 //! Invariant: a change that is refused changes nothing.
 
+use crate::strict_json::object;
 use crate::whole::{OutOfRange, Whole};
 use serde::{Deserialize, Serialize};
 use vm_storage::{Limits, Resolver, RuntimeSettings, Settings};
@@ -16,8 +17,11 @@ const MAX_EXTENSION_BYTES: usize = 32;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SettingsPatch {
+    #[serde(deserialize_with = "object")]
     pub(crate) limits: LimitsPatch,
+    #[serde(deserialize_with = "object")]
     pub(crate) resolver: ResolverPatch,
+    #[serde(deserialize_with = "object")]
     pub(crate) runtime: RuntimePatch,
 }
 

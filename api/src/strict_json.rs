@@ -1,23 +1,46 @@
 //! Strict JSON: what a lenient reader would let pass in silence is refused.
 //!
 //! Invariant: a text that is decoded has no duplicate key at any depth, nothing after its value, no
-//! invalid UTF-8, and no deeper nesting than `MAX_DEPTH`.
+//! invalid UTF-8, and no deeper nesting than `MAX_DEPTH`. A structure is written as an object, never
+//! as an array of its fields, which serde would take as well.
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    Deserialize, DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor,
+};
 use serde::Deserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Levels of arrays and objects. Half of what a record of the store takes, because a body's parts
 /// are kept some levels deeper in records.
 pub(crate) const MAX_DEPTH: usize = 64;
 
-/// Decodes a JSON text.
+/// Decodes a JSON text, which is an object.
 pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     Check { depth: 0 }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    serde_json::from_slice(text)
+    object(&mut serde_json::Deserializer::from_slice(text))
+}
+
+/// Decodes a structure from an object and from nothing else. A field that is a structure has this as
+/// its `deserialize_with`.
+pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_map(Object(PhantomData))
 }
 
 /// Walks a value that is `depth` levels deep, and keeps nothing of it.
@@ -100,17 +123,20 @@ mod tests {
 
     #[test]
     fn what_is_strict_json_is_decoded() {
-        let nested = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
-        for good in ["null", " {\"a\":{\"b\":1},\"b\":[1,2.5,-3,true,\"x\"]} ", &nested] {
+        let inside = MAX_DEPTH - 1;
+        let nested = format!("{{\"a\":{}{}}}", "[".repeat(inside), "]".repeat(inside));
+        for good in ["{}", " {\"a\":{\"b\":1},\"b\":[1,2.5,-3,true,null,\"x\"]} ", &nested] {
             decode::<Value>(good.as_bytes()).unwrap();
         }
     }
 
     #[test]
     fn what_is_not_is_refused() {
-        let deep = format!("{}{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
         let very_deep = "[".repeat(1_000_000);
-        let cases: [&[u8]; 13] = [
+        let cases: [&[u8]; 15] = [
+            b"null",
+            b"[]",
             b"",
             b"{",
             b"{} {}",

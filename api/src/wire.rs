@@ -4,6 +4,7 @@
 //! that one that is missing is told from one of the wrong type; the routes check them.
 
 use crate::settings_patch::SettingsPatch;
+use crate::strict_json;
 use crate::whole::Whole;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,8 @@ pub(crate) struct CreateTemplate {
 pub(crate) struct UpdateTemplate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) settings: Option<SettingsPatch>,
+    #[serde(deserialize_with = "strict_json::object")]
+    pub(crate) settings: SettingsPatch,
 }
 
 /// A new capability of a template.

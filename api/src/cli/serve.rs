@@ -21,6 +21,7 @@ pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, Lo
     }
     raise_descriptor_limit();
     let mut signals = Signals::new()?;
+    let _too_large = outlive_file_limits()?;
     let db = db.unwrap_or(Path::new(DEFAULT_DB)).to_owned();
     let opening =
         tokio::task::spawn_blocking(move || Storage::open(&db, StorageOptions::default()));
@@ -123,6 +124,14 @@ fn raise_descriptor_limit() {
     {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
+}
+
+/// A file that may not grow is a write that fails, which the store answers; without a handler the
+/// signal that comes with it would end the process. The handler lives as long as what this gives.
+fn outlive_file_limits() -> Result<Signal, LocalError> {
+    let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    let what = "cannot wait for signals";
+    signal(kind).map_err(|source| LocalError::Io { what, source })
 }
 
 /// The signals that end the daemon.

@@ -276,7 +276,7 @@ impl UpdateArgs {
             },
             runtime: RuntimePatch { esm: self.esm, strict: self.strict, console: self.console },
         };
-        UpdateTemplate { name: self.name, settings: Some(settings) }
+        UpdateTemplate { name: self.name, settings }
     }
 }
 

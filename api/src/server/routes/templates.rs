@@ -18,9 +18,6 @@ use vm_storage::{
 /// Bytes of a name.
 const MAX_NAME_BYTES: usize = 256;
 
-/// Bytes of a path: the kernel's `PATH_MAX`.
-const MAX_PATH_BYTES: usize = 4_096;
-
 /// Capabilities, startup files, modules or libraries that one template may have of each. All are
 /// kept in one record, and copied into each session.
 pub(super) const MAX_PARTS: usize = 256;
@@ -78,9 +75,7 @@ pub(super) async fn update(
     };
     let (settings, ceilings) = (body.settings, app.host.ceilings());
     let changed = change(&app, id, move |template| {
-        if let Some(settings) = settings {
-            settings.apply(&mut template.settings, &ceilings)?;
-        }
+        settings.apply(&mut template.settings, &ceilings)?;
         if let Some(name) = name {
             template.name = name;
         }
@@ -148,7 +143,8 @@ pub(super) async fn add_startup_file(
     PathId(id): PathId<TemplateId>,
     Json(body, _room): Json<wire::AddStartupFile>,
 ) -> Answered {
-    let path = required_text("path", body.path, MAX_PATH_BYTES)?;
+    // How long a path may be is for `check_path` to say, under its own code.
+    let path = required_text("path", body.path, usize::MAX)?;
     if let Err(reason) = check_path(&path) {
         let message = format!("invalid path: {reason}");
         return Err(ApiError::new(ErrorCode::InvalidPath, message).with("path", path));
@@ -180,9 +176,8 @@ pub(super) async fn change<T: Send + 'static>(
     change: impl FnOnce(&mut Template) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let change = |template: &mut Template| {
-        let changed = change(template)?;
         template.updated_at = now();
-        Ok(changed)
+        change(template)
     };
     app.host.storage().update_template(id, change).await
 }

@@ -1,6 +1,6 @@
 //! `vm-system repl` without a terminal; with one it is a line editor around the same loop.
 
-use crate::binary::Folder;
+use crate::harness::Folder;
 
 #[test]
 fn piped_snippets_are_evaluated_as_they_are_complete() {

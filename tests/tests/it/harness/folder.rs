@@ -41,12 +41,18 @@ impl Folder {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vm-system-under-test"));
+        command.args(args);
+        self.prepare(&mut command);
+        command
+    }
+
+    /// Has a command run in this folder, with compiled code shared by all tests.
+    pub(crate) fn prepare(&self, command: &mut Command) {
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules");
-        command.args(args).current_dir(self.0.path()).env("VM_SYSTEM_CACHE_DIR", cache);
+        command.current_dir(self.0.path()).env("VM_SYSTEM_CACHE_DIR", cache);
         // A command that is killed leaves its temporary folder; here it goes with the test's.
         command.env("TMPDIR", self.0.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ended {

@@ -1,6 +1,6 @@
 //! The host dies without a word: what it acknowledged is there, what ran is found.
 
-use crate::binary::Folder;
+use crate::harness::Folder;
 use std::io::{BufRead, BufReader};
 use vm_storage::{
     EventPayload, ExecutionErrorCode, ExecutionStatus, SessionFilter, SessionStatus, Storage,

@@ -1,6 +1,6 @@
 //! `vm-system run`.
 
-use crate::binary::{Ended, Folder};
+use crate::harness::{Ended, Folder};
 use std::io::{BufRead, BufReader};
 
 fn run(source: &str, flags: &[&str]) -> Ended {

@@ -1,0 +1,14 @@
+//! The REST API, a file for each family of routes and for each thing that must hold for all of them.
+
+mod abuse;
+mod concurrency;
+mod decoding;
+mod errors;
+mod executions;
+mod log;
+mod restart;
+mod runtime;
+mod safety;
+mod sessions;
+mod shutdown;
+mod templates;
