@@ -152,13 +152,12 @@ async fn accept(
 ) -> std::convert::Infallible {
     let connections = Connections::new(options.max_connections);
     loop {
-        let place = connections.admit().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let connection = Connection {
                     stream,
                     peer,
-                    place,
+                    place: connections.admit().await,
                     service: service.clone(),
                     options,
                     stopping: stopping.clone(),

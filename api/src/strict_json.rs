@@ -4,11 +4,11 @@
 //! invalid UTF-8, and no deeper nesting than `MAX_DEPTH`. A structure is written as an object, never
 //! as an array of its fields, which serde would take as well.
 
+use serde::Deserializer;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{
     Deserialize, DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor,
 };
-use serde::Deserializer;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;

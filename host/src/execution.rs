@@ -6,7 +6,7 @@
 
 use crate::error::HostError;
 use crate::limits;
-use crate::live::Slot;
+use crate::live::{Closing, Slot};
 use crate::recorder::{Observer, SharedRecorder};
 use crate::running::Running;
 use crate::runtime::{Failure, Runtime, Script};
@@ -62,7 +62,7 @@ pub(crate) struct Run<'a> {
     pub(crate) storage: &'a Storage,
     pub(crate) running: &'a Running,
     pub(crate) slot: &'a mut Slot,
-    pub(crate) closing: watch::Receiver<bool>,
+    pub(crate) closing: watch::Receiver<Closing>,
     pub(crate) observer: Option<Observer>,
     /// What the session becomes when the execution ends well; `None` leaves it as it is. Startup
     /// executions say it, the last of them `Ready`.
@@ -139,7 +139,11 @@ impl Run<'_> {
         let events = recorder.lock().events().to_vec();
         let session = &mut self.slot.session;
         let failed_to_start = self.then.is_some() && execution.status != ExecutionStatus::Ok;
-        if lost == Lost::Yes || failed_to_start {
+        let closing = *self.closing.borrow();
+        if execution.status == ExecutionStatus::Cancelled && closing != Closing::No {
+            *session = closing.close(session);
+            self.slot.runtime = None;
+        } else if lost == Lost::Yes || failed_to_start {
             session.status = SessionStatus::Crashed;
             session.last_error = execution.error.as_ref().map(|error| error.message.clone());
             self.slot.runtime = None;
@@ -178,14 +182,14 @@ enum Lost {
 async fn drive(
     work: impl Future<Output = End>,
     deadline: Duration,
-    closing: &mut watch::Receiver<bool>,
+    closing: &mut watch::Receiver<Closing>,
     checkpoint: Checkpoint<'_>,
 ) -> (End, usize) {
     let mut work = pin!(work);
     let mut wall = pin!(tokio::time::sleep(deadline));
     let mut closed = pin!(async {
         // The sender outlives this: it is the session's.
-        drop(closing.wait_for(|closing| *closing).await);
+        drop(closing.wait_for(|closing| *closing != Closing::No).await);
     });
     let mut due = pin!(tokio::time::sleep(CHECKPOINT_AFTER));
     let mut write = pin!(checkpoint.write());

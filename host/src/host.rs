@@ -9,7 +9,7 @@ use crate::error::HostError;
 use crate::execution::{Finished, Run, Spec, Work};
 use crate::library::{LibraryFolder, LibraryName};
 use crate::limits::{self, MAX_INPUT_BYTES};
-use crate::live::{LiveSession, Registry, Slot};
+use crate::live::{Closing, LiveSession, Registry, Slot};
 use crate::recorder::Observer;
 use crate::running::Running;
 use crate::runtime::Script;
@@ -23,10 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
 use vm_guest::abi::script_flags;
-use vm_storage::{ExecutionKind, Limits, Session, SessionId, SessionStatus, Storage, now};
-
-/// Why a session was closed that no client closed.
-const STOPPED: &str = "the host stopped";
+use vm_storage::{ExecutionKind, Limits, Session, SessionId, SessionStatus, Storage};
 
 /// What stacks call a snippet.
 const REPL_NAME: &str = "<repl>";
@@ -193,28 +190,27 @@ impl Host {
     /// # Errors
     /// `SessionNotFound`, and the states of the store.
     pub async fn close_session(&self, id: SessionId) -> Result<Session, HostError> {
-        self.close(id, None).await
+        self.close(id, Closing::ByClient).await
     }
 
-    /// Closes a session, with a reason when it is not a client's wish.
-    async fn close(&self, id: SessionId, why: Option<&str>) -> Result<Session, HostError> {
+    async fn close(&self, id: SessionId, closing: Closing) -> Result<Session, HostError> {
         let Some(live) = self.0.sessions.get(id) else {
             let session = self.session(id).await?;
             if session.status == SessionStatus::Closed {
                 return Ok(session);
             }
-            let closed = closed(session, None);
+            let closed = closing.close(&session);
             self.storage().put_session(closed.clone()).await?;
             self.0.sessions.forget_lost(id);
             return Ok(closed);
         };
-        live.begin_closing();
-        let (host, why) = (self.clone(), why.map(str::to_owned));
+        live.begin_closing(closing);
+        let host = self.clone();
         self.detached(async move {
             let mut slot = live.slot.lock().await;
             slot.runtime = None;
             if slot.session.status != SessionStatus::Closed {
-                let closed = closed(slot.session.clone(), why);
+                let closed = closing.close(&slot.session);
                 host.storage().put_session(closed.clone()).await?;
                 slot.session = closed;
             }
@@ -239,14 +235,14 @@ impl Host {
         }
         let sessions = self.0.sessions.all();
         for live in &sessions {
-            live.begin_closing();
+            live.begin_closing(Closing::ByHost);
         }
         // A starting session is closed by its own task; the others are closed here, together, so
         // that their commits are grouped.
         let mut closing = tokio::task::JoinSet::new();
         for live in sessions {
             let host = self.clone();
-            closing.spawn(async move { host.close(live.id, Some(STOPPED)).await });
+            closing.spawn(async move { host.close(live.id, Closing::ByHost).await });
         }
         for closed in closing.join_all().await {
             match closed {
@@ -417,11 +413,4 @@ impl Spec {
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value)
         .expect("checked by their types: texts and maps with string keys are JSON")
-}
-
-fn closed(mut session: Session, why: Option<String>) -> Session {
-    session.status = SessionStatus::Closed;
-    session.closed_at = Some(now());
-    session.last_error = why.or(session.last_error);
-    session
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              startup done
-//!   starting ───────────────▶ ready ──close──▶ closed
+//!   starting ───────────────▶ ready ──close──▶ closed (from every other state)
 //!      │                        │
 //!      │ startup failed         │ timeout, trap, output limit, commit failed
 //!      └───────▶ crashed ◀──────┘
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use vm_storage::{Session, SessionId, SessionStatus};
+use vm_storage::{Session, SessionId, SessionStatus, now};
 
 /// When a client that met a full host may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -40,7 +40,37 @@ pub(crate) struct LiveSession {
     /// As it was made, before anything of it is stored.
     initial: Arc<Session>,
     ready: AtomicBool,
-    closing: watch::Sender<bool>,
+    closing: watch::Sender<Closing>,
+}
+
+/// Whether a session is being closed, and whose wish it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// Nobody's: it goes on.
+    No,
+    /// A client's.
+    ByClient,
+    /// The host's, which ends.
+    ByHost,
+}
+
+impl Closing {
+    /// What its `last_error` says of a session that was closed so.
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::No | Self::ByClient => None,
+            Self::ByHost => Some("the host stopped"),
+        }
+    }
+
+    /// The session, closed.
+    pub(crate) fn close(self, session: &Session) -> Session {
+        let mut closed = session.clone();
+        closed.status = SessionStatus::Closed;
+        closed.closed_at = Some(now());
+        closed.last_error = self.reason().map(str::to_owned).or(closed.last_error);
+        closed
+    }
 }
 
 impl LiveSession {
@@ -50,7 +80,7 @@ impl LiveSession {
             initial: Arc::new(slot.session.clone()),
             slot: Arc::new(tokio::sync::Mutex::new(slot)),
             ready: AtomicBool::new(false),
-            closing: watch::Sender::new(false),
+            closing: watch::Sender::new(Closing::No),
         })
     }
 
@@ -76,12 +106,18 @@ impl LiveSession {
     }
 
     /// Tells whatever runs in the session to stop, and lets nothing new begin.
-    pub(crate) fn begin_closing(&self) {
-        self.closing.send_replace(true);
+    pub(crate) fn begin_closing(&self, closing: Closing) {
+        self.closing.send_if_modified(|current| {
+            let is_first = *current == Closing::No;
+            if is_first {
+                *current = closing;
+            }
+            is_first
+        });
     }
 
-    /// Becomes true when the session is being closed.
-    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+    /// Says when the session is being closed.
+    pub(crate) fn closing(&self) -> watch::Receiver<Closing> {
         self.closing.subscribe()
     }
 }

@@ -272,6 +272,10 @@ impl<'a> Startup<'a> {
     /// error back. Failures of the host's own leave no session.
     async fn keep_crashed(&self, slot: &mut Slot, error: HostError) -> Result<(), HostError> {
         slot.runtime = None;
+        if slot.session.status == SessionStatus::Closed {
+            // It was closed while it started, and its last execution's commit says so.
+            return Err(error);
+        }
         let last_error = match &error {
             HostError::StartupFailed { message, .. } => message.clone(),
             HostError::StartupFile { source, .. } => source.to_string(),

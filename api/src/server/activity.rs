@@ -53,7 +53,6 @@ pub(super) struct Request(Arc<Activity>);
 impl Activity {
     pub(super) fn new(place: Place, options: ServerOptions) -> Arc<Self> {
         let idle_since = Instant::now();
-        place.set_idle(idle_since);
         let state = State { requests: 0, idle_since, head_since: None, protocol: Protocol::Http1 };
         Arc::new(Self { state: Mutex::new(state), place, waker: AtomicWaker::new(), options })
     }

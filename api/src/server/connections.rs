@@ -41,16 +41,21 @@ impl Connections {
         Self(Arc::new(Shared { table: Mutex::default(), room: Notify::new(), max }))
     }
 
-    /// Waits for a place, having the connection that idled longest closed when there is none.
+    /// Waits for a place for a new connection, which is idle, having the connection that idled
+    /// longest closed when there is none.
     pub(super) async fn admit(&self) -> Place {
         loop {
             if let Some(number) = self.try_number() {
-                return Place {
+                let place = Place {
                     connections: self.clone(),
                     number,
                     idle_since: Mutex::new(None),
                     close: CancellationToken::new(),
                 };
+                // Idle from here on, not from when its task first runs: a busy machine must not
+                // make the latest connection look like the one that idled longest.
+                place.set_idle(Instant::now());
+                return place;
             }
             self.close_longest_idle();
             self.0.room.notified().await;
@@ -121,11 +126,8 @@ mod tests {
     async fn one_more_takes_the_place_of_the_longest_idle() {
         let connections = Connections::new(2);
         let (first, second) = (connections.admit().await, connections.admit().await);
-        let now = Instant::now();
-        first.set_idle(now);
-        second.set_idle(now + Duration::from_millis(1));
         first.set_busy();
-        first.set_idle(now + Duration::from_millis(2));
+        first.set_idle(Instant::now() + Duration::from_millis(1));
         let (told, close) = (second.close(), first.close());
         let ended = async {
             told.cancelled().await;
@@ -140,7 +142,6 @@ mod tests {
     async fn nobody_busy_is_told_to_close() {
         let connections = Connections::new(1);
         let busy = connections.admit().await;
-        busy.set_idle(Instant::now());
         busy.set_busy();
         let mut waiting = std::pin::pin!(connections.admit());
         assert!(futures_util::poll!(&mut waiting).is_pending());

@@ -5,6 +5,7 @@ mod concurrency;
 mod decoding;
 mod errors;
 mod executions;
+mod http2;
 mod log;
 mod restart;
 mod runtime;

@@ -11,7 +11,9 @@ fn cli(daemon: &Daemon, args: &[&str]) -> Ended {
 fn cli_with_input(daemon: &Daemon, args: &[&str], input: &str) -> Ended {
     // As old scripts give them: before the command.
     let url = daemon.url("");
-    daemon.folder.run_with_input(&[&["--server-url", &url, "--db", "unused.redb"], args].concat(), input)
+    daemon
+        .folder
+        .run_with_input(&[&["--server-url", &url, "--db", "unused.redb"], args].concat(), input)
 }
 
 #[track_caller]
@@ -34,7 +36,21 @@ fn id_of(created: &str) -> String {
 }
 
 fn session(daemon: &Daemon, template: &str) -> String {
-    let created = ok(daemon, &["session", "create", "--template-id", template, "--workspace-id", "ws", "--base-commit", "deadbeef", "--worktree-path", "worktree"]);
+    let created = ok(
+        daemon,
+        &[
+            "session",
+            "create",
+            "--template-id",
+            template,
+            "--workspace-id",
+            "ws",
+            "--base-commit",
+            "deadbeef",
+            "--worktree-path",
+            "worktree",
+        ],
+    );
     let line = created.lines().next().unwrap();
     line.strip_prefix("Created session: ").unwrap().to_owned()
 }
@@ -51,15 +67,43 @@ fn templates_are_managed_from_the_command_line() {
     assert_eq!(json(&daemon, &["template", "list"])[0]["id"], id);
 
     for (args, printed) in [
-        (&["add-startup", &id, "--path", "runtime/init.js", "--order", "10", "--mode", "eval"][..], format!("Added startup file: runtime/init.js (order: 10) to template {id}\n")),
-        (&["add-capability", &id, "--kind", "module", "--name", "console"], format!("Added capability: module:console to template {id}\n")),
-        (&["add-capability", &id, "--kind", "fs", "--name", "fs", "--enabled=false", "--config", r#"{"write":true}"#], format!("Added capability: fs:fs to template {id}\n")),
+        (
+            &["add-startup", &id, "--path", "runtime/init.js", "--order", "10", "--mode", "eval"][..],
+            format!("Added startup file: runtime/init.js (order: 10) to template {id}\n"),
+        ),
+        (
+            &["add-capability", &id, "--kind", "module", "--name", "console"],
+            format!("Added capability: module:console to template {id}\n"),
+        ),
+        (
+            &[
+                "add-capability",
+                &id,
+                "--kind",
+                "fs",
+                "--name",
+                "fs",
+                "--enabled=false",
+                "--config",
+                r#"{"write":true}"#,
+            ],
+            format!("Added capability: fs:fs to template {id}\n"),
+        ),
         (&["add-module", &id, "--name", "fs"], format!("Added module: fs to template {id}\n")),
-        (&["add-library", &id, "--name", "lodash-4.17.21"], format!("Added library: lodash-4.17.21 to template {id}\n")),
+        (
+            &["add-library", &id, "--name", "lodash-4.17.21"],
+            format!("Added library: lodash-4.17.21 to template {id}\n"),
+        ),
         (&["list-modules", &id], "fs\n".to_owned()),
         (&["list-libraries", &id], "lodash-4.17.21\n".to_owned()),
-        (&["remove-module", &id, "--name", "fs"], format!("Removed module: fs from template {id}\n")),
-        (&["remove-library", &id, "--name", "lodash-4.17.21"], format!("Removed library: lodash-4.17.21 from template {id}\n")),
+        (
+            &["remove-module", &id, "--name", "fs"],
+            format!("Removed module: fs from template {id}\n"),
+        ),
+        (
+            &["remove-library", &id, "--name", "lodash-4.17.21"],
+            format!("Removed library: lodash-4.17.21 from template {id}\n"),
+        ),
         (&["list-modules", &id], "No modules\n".to_owned()),
         (&["list-libraries", &id], "No libraries\n".to_owned()),
     ] {
@@ -68,17 +112,33 @@ fn templates_are_managed_from_the_command_line() {
     let startup = ok(&daemon, &["template", "list-startup", &id]);
     assert!(startup.contains("runtime/init.js") && startup.contains("eval"), "{startup}");
     let capabilities = json(&daemon, &["template", "list-capabilities", &id]);
-    assert_eq!((&capabilities[0]["enabled"], &capabilities[1]["enabled"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&capabilities[0]["enabled"], &capabilities[1]["enabled"]),
+        (&true.into(), &false.into())
+    );
     let table = ok(&daemon, &["template", "list-capabilities", &id]);
     assert!(table.contains(r#"{"write":true}"#), "{table}");
 
-    let updated = ok(&daemon, &["template", "update", &id, "--name", "new", "--cpu-ms", "77", "--strict", "true", "--roots", "src,lib"]);
+    let updated = ok(
+        &daemon,
+        &[
+            "template", "update", &id, "--name", "new", "--cpu-ms", "77", "--strict", "true",
+            "--roots", "src,lib",
+        ],
+    );
     assert!(updated.starts_with(&format!("Updated template: {id}\nTemplate: new\n")), "{updated}");
     let detail = json(&daemon, &["template", "get", &id]);
     assert_eq!(detail["settings"]["limits"]["cpu_ms"], 77);
     assert_eq!(detail["settings"]["resolver"]["roots"], serde_json::json!(["src", "lib"]));
     let shown = ok(&daemon, &["template", "get", &id]);
-    for part in ["Template: new", "Engine: javy", "\"cpu_ms\":77", "Capabilities:", "Startup files:", "runtime/init.js"] {
+    for part in [
+        "Template: new",
+        "Engine: javy",
+        "\"cpu_ms\":77",
+        "Capabilities:",
+        "Startup files:",
+        "runtime/init.js",
+    ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     assert!(ok(&daemon, &["template", "list-available-modules"]).contains("readFileSync"));
@@ -94,11 +154,18 @@ fn sessions_are_managed_from_the_command_line() {
     assert_eq!(ok(&daemon, &["session", "list"]), "No sessions\n");
     let id = session(&daemon, &template);
     assert!(ok(&daemon, &["session", "list"]).contains(&id));
-    assert!(ok(&daemon, &["session", "list", "--status", "ready,crashed", "--template-id", &template]).contains(&id));
+    assert!(
+        ok(&daemon, &["session", "list", "--status", "ready,crashed", "--template-id", &template])
+            .contains(&id)
+    );
     assert_eq!(ok(&daemon, &["session", "list", "--status", "closed"]), "No sessions\n");
     let shown = ok(&daemon, &["session", "get", &id]);
     let worktree = daemon.folder.path("worktree");
-    for line in [format!("Session ID: {id}"), "Status: ready".to_owned(), format!("Worktree path: {}", worktree.display())] {
+    for line in [
+        format!("Session ID: {id}"),
+        "Status: ready".to_owned(),
+        format!("Worktree path: {}", worktree.display()),
+    ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} in {shown}");
     }
     assert_eq!(ok(&daemon, &["ops", "runtime-summary"]), format!("Active sessions: 1\n  {id}\n"));
@@ -112,28 +179,66 @@ fn sessions_are_managed_from_the_command_line() {
 #[test]
 fn executions_print_what_old_scripts_read() {
     let daemon = Daemon::start();
-    daemon.folder.file("worktree/app.js", "console.log('hi', __ENV__.A, process.env.B); __ARGS__.n + 1");
+    daemon
+        .folder
+        .file("worktree/app.js", "console.log('hi', __ENV__.A, process.env.B); __ARGS__.n + 1");
     let session = session(&daemon, &daemon.template());
     let printed = ok(&daemon, &["exec", "repl", &session, "var x = 40; x + 2"]);
     let lines: Vec<_> = printed.lines().collect();
     let id = lines[0].strip_prefix("Execution ID: ").unwrap();
     assert_eq!(lines[1], "Status: ok");
     assert_eq!(lines[2], r#"Result: {"type":"number","preview":"42","json":42}"#);
-    assert_eq!(lines[3..], ["", "Events:", r#"[1] input_echo: {"text":"var x = 40; x + 2"}"#, r#"[2] value: {"type":"number","preview":"42","json":42}"#]);
+    assert_eq!(
+        lines[3..],
+        [
+            "",
+            "Events:",
+            r#"[1] input_echo: {"text":"var x = 40; x + 2"}"#,
+            r#"[2] value: {"type":"number","preview":"42","json":42}"#
+        ]
+    );
 
-    let printed = ok(&daemon, &["exec", "run-file", &session, "app.js", "--args", r#"{"n":41}"#, "--env", "A=a=1", "--env", r#"{"B":"b"}"#]);
-    assert!(printed.contains("[2] console: {\"level\":\"log\",\"text\":\"hi a=1 b\"}"), "{printed}");
+    let printed = ok(
+        &daemon,
+        &[
+            "exec",
+            "run-file",
+            &session,
+            "app.js",
+            "--args",
+            r#"{"n":41}"#,
+            "--env",
+            "A=a=1",
+            "--env",
+            r#"{"B":"b"}"#,
+        ],
+    );
+    assert!(
+        printed.contains("[2] console: {\"level\":\"log\",\"text\":\"hi a=1 b\"}"),
+        "{printed}"
+    );
     assert!(printed.contains("\"preview\":\"42\""), "{printed}");
 
     let list = ok(&daemon, &["exec", "list", &session]);
     assert!(list.contains(id) && list.contains("run_file"), "{list}");
-    assert_eq!(json(&daemon, &["exec", "list", &session, "--limit", "1"]).as_array().unwrap().len(), 1);
+    assert_eq!(
+        json(&daemon, &["exec", "list", &session, "--limit", "1"]).as_array().unwrap().len(),
+        1
+    );
     let shown = ok(&daemon, &["exec", "get", id]);
-    for part in [&format!("Execution ID: {id}"), "Kind: repl", "Input: var x = 40; x + 2", "\"fuel_used\":"] {
+    for part in
+        [&format!("Execution ID: {id}"), "Kind: repl", "Input: var x = 40; x + 2", "\"fuel_used\":"]
+    {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    assert_eq!(json(&daemon, &["exec", "events", id, "--after-seq", "0"]).as_array().unwrap().len(), 2);
-    assert_eq!(json(&daemon, &["exec", "events", id, "--after-seq", "1"]).as_array().unwrap().len(), 1);
+    assert_eq!(
+        json(&daemon, &["exec", "events", id, "--after-seq", "0"]).as_array().unwrap().len(),
+        2
+    );
+    assert_eq!(
+        json(&daemon, &["exec", "events", id, "--after-seq", "1"]).as_array().unwrap().len(),
+        1
+    );
     assert!(ok(&daemon, &["exec", "events", id]).contains("input_echo"));
     let execution = json(&daemon, &["exec", "repl", &session, "x"]);
     assert_eq!(execution["result"]["json"], 40);
@@ -142,14 +247,22 @@ fn executions_print_what_old_scripts_read() {
 #[test]
 fn an_execution_that_fails_says_so_by_its_exit_status() {
     let daemon = Daemon::start();
-    let session = session(&daemon, &daemon.template_with_limits(serde_json::json!({"cpu_ms": 20, "max_events": 5})));
+    let session = session(
+        &daemon,
+        &daemon.template_with_limits(serde_json::json!({"cpu_ms": 20, "max_events": 5})),
+    );
     let thrown = cli(&daemon, &["exec", "repl", &session, "throw new Error('no')"]);
     assert_eq!(thrown.code, 1);
-    assert!(thrown.stdout.contains("Status: error\nError: {\"message\":\"Error: no\""), "{}", thrown.stdout);
+    assert!(
+        thrown.stdout.contains("Status: error\nError: {\"message\":\"Error: no\""),
+        "{}",
+        thrown.stdout
+    );
     let many = cli(&daemon, &["exec", "repl", &session, "for (;;) console.log(1)"]);
     assert_eq!(many.code, 124);
     assert!(many.stderr.contains("OUTPUT_LIMIT_EXCEEDED"), "{}", many.stderr);
-    let session = self::session(&daemon, &daemon.template_with_limits(serde_json::json!({"cpu_ms": 20})));
+    let session =
+        self::session(&daemon, &daemon.template_with_limits(serde_json::json!({"cpu_ms": 20})));
     let long = cli(&daemon, &["exec", "repl", &session, "for (;;);"]);
     assert_eq!(long.code, 124);
     assert!(long.stdout.contains("Status: timeout"), "{}", long.stdout);
@@ -162,7 +275,11 @@ fn a_bare_repl_evaluates_standard_input_in_the_session() {
     let input = "var n = 40\nfunction f() {\n  return n + 2\n}\nf()\nconsole.log('out'); console.warn('err')\nmissing\n";
     let ended = cli_with_input(&daemon, &["exec", "repl", &session], input);
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "42\nout\n"));
-    assert!(ended.stderr.starts_with("err\nUncaught ReferenceError: missing is not defined"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with("err\nUncaught ReferenceError: missing is not defined"),
+        "{}",
+        ended.stderr
+    );
     let unknown = cli(&daemon, &["exec", "repl", "0198c0de-0000-7000-8000-000000000000"]);
     assert_eq!(unknown.code, 1);
 }
@@ -180,17 +297,33 @@ fn errors_say_what_to_do() {
     ] {
         let ended = cli(&daemon, args);
         assert_eq!(ended.code, 1, "{args:?}");
-        assert!(ended.stderr.starts_with("vm-system: ") && ended.stderr.contains(code) && ended.stderr.contains(hint), "{}", ended.stderr);
+        assert!(
+            ended.stderr.starts_with("vm-system: ")
+                && ended.stderr.contains(code)
+                && ended.stderr.contains(hint),
+            "{}",
+            ended.stderr
+        );
         assert_eq!(ended.stdout, "");
     }
-    for args in [&["template", "get", "1"][..], &["session", "list", "--status", "open"], &["exec", "repl"], &["exec", "events", unknown, "--after-seq", "-1"], &["template", "update", unknown, "--cpu-ms", "x"]] {
+    for args in [
+        &["template", "get", "1"][..],
+        &["session", "list", "--status", "open"],
+        &["exec", "repl"],
+        &["exec", "events", unknown, "--after-seq", "-1"],
+        &["template", "update", unknown, "--cpu-ms", "x"],
+    ] {
         assert_eq!(cli(&daemon, args).code, 2, "{args:?}");
     }
     let address = daemon.url("");
     let folder = daemon.kill();
     let ended = folder.run(&["--server-url", &address, "ops", "health"]);
     assert_eq!(ended.code, 69);
-    assert!(ended.stderr.contains("no daemon answers") && ended.stderr.contains("vm-system serve"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("no daemon answers") && ended.stderr.contains("vm-system serve"),
+        "{}",
+        ended.stderr
+    );
     for url in ["nonsense", "https://localhost", "http://localhost/api"] {
         assert_eq!(folder.run(&["--server-url", url, "ops", "health"]).code, 2, "{url}");
     }
@@ -203,7 +336,11 @@ fn hostile_names_do_not_reach_the_terminal() {
     let created = ok(&daemon, &["template", "create", "--name", hostile]);
     let id = id_of(&created);
     let session = session(&daemon, &id);
-    for args in [&["template", "list"][..], &["template", "get", &id], &["exec", "repl", &session, "'\\u202e\\x1b[31m'"]] {
+    for args in [
+        &["template", "list"][..],
+        &["template", "get", &id],
+        &["exec", "repl", &session, "'\\u202e\\x1b[31m'"],
+    ] {
         let printed = ok(&daemon, args);
         assert!(!printed.contains(['\u{1b}', '\u{202e}']), "{printed:?}");
         assert!(!printed.lines().any(|line| line.starts_with("forged")), "{printed:?}");

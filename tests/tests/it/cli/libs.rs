@@ -17,10 +17,14 @@ fn a_file_is_installed_with_its_hash_and_found_changed_later() {
     assert_eq!((&installed["name"], &installed["bytes"]), (&json!("mine-1.0.0"), &json!(13)));
     assert_eq!(installed["sha256"], sha256);
     let list = folder.run(&["libs", "list"]).stdout;
-    assert!(list.contains("mine-1.0.0") && list.contains(sha256) && list.contains(" ok "), "{list}");
+    assert!(
+        list.contains("mine-1.0.0") && list.contains(sha256) && list.contains(" ok "),
+        "{list}"
+    );
     folder.file(".vm-cache/libraries/mine-1.0.0.js", "var mine = 43");
     folder.file(".vm-cache/libraries/other-1.0.0.js", "");
-    let list: Value = serde_json::from_str(&folder.run(&["libs", "list", "--output", "json"]).stdout).unwrap();
+    let list: Value =
+        serde_json::from_str(&folder.run(&["libs", "list", "--output", "json"]).stdout).unwrap();
     assert_eq!((&list[0]["state"], &list[1]["state"]), (&json!("changed"), &json!("no record")));
 }
 

@@ -11,10 +11,17 @@ fn it_prints_one_line_and_everything_else_goes_to_stderr() {
     let mut first = [0; 24];
     stdout.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"listening on http://127.");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
-    assert!(rest.starts_with("0.0.1:") && rest.ends_with('\n') && rest.lines().count() == 1, "{rest:?}");
+    assert!(
+        rest.starts_with("0.0.1:") && rest.ends_with('\n') && rest.lines().count() == 1,
+        "{rest:?}"
+    );
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(folder.path("vm-system.redb").exists(), "the database is where none was named");
 }
