@@ -151,23 +151,23 @@ struct ServeArgs {
         value_parser = clap::value_parser!(u32).range(1..=10_000)
     )]
     max_sessions: u32,
-    /// The highest cpu_ms that a template may set
+    /// The most milliseconds of processor time that a template may allow
     #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.cpu_ms,
         value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.cpu_ms))]
     max_cpu_ms: u64,
-    /// The highest wall_ms that a template may set
+    /// The most milliseconds from start to end that a template may allow
     #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.wall_ms,
         value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.wall_ms))]
     max_wall_ms: u64,
-    /// The highest mem_mb that a template may set
+    /// The most MiB of memory that a template may allow
     #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.mem_mb,
         value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.mem_mb))]
     max_mem_mb: u64,
-    /// The highest max_events that a template may set
+    /// The most events of one execution that a template may allow
     #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.max_events,
         value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.max_events))]
     max_events: u64,
-    /// The highest max_output_kb that a template may set
+    /// The most KiB of output of one execution that a template may allow
     #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.max_output_kb,
         value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.max_output_kb))]
     max_output_kb: u64,
@@ -345,10 +345,10 @@ impl CliError {
             Self::Client(error) if error.code() == Some(ErrorCode::OutputLimitExceeded) => {
                 Exit::Limit
             }
-            Self::Client(ClientError::Refused { status, .. }) if status.is_server_error() => {
+            Self::Client(ClientError::Refused(refusal)) if refusal.status.is_server_error() => {
                 Exit::Failed
             }
-            Self::Client(ClientError::Refused { .. }) => Exit::Failure,
+            Self::Client(ClientError::Refused(_)) => Exit::Failure,
             Self::Client(ClientError::Unreachable { .. } | ClientError::Protocol { .. }) => {
                 Exit::Unavailable
             }

@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use vm_storage::{Event, ExecutionId, SessionFilter, SessionId, SessionStatus, TemplateId};
 
 /// Bytes of an answer: more than the events of one execution can be.
@@ -50,17 +51,8 @@ pub enum ClientError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The daemon refused.
-    #[error("{message} ({status} {code})")]
-    Refused {
-        /// The status.
-        status: StatusCode,
-        /// The code, as [`ErrorCode`] knows it or not.
-        code: String,
-        /// One sentence.
-        message: String,
-        /// Ids and limits.
-        details: Map<String, Value>,
-    },
+    #[error("{} ({} {})", .0.message, .0.status.as_u16(), .0.code)]
+    Refused(Box<Refusal>),
     /// What answers is not a daemon, or one of another version.
     #[error("{url} answers what this client does not understand: {reason}")]
     Protocol {
@@ -71,11 +63,24 @@ pub enum ClientError {
     },
 }
 
+/// What a daemon refuses, and why.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The status.
+    pub status: StatusCode,
+    /// The code, as [`ErrorCode`] knows it or not.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// Ids and limits.
+    pub details: Map<String, Value>,
+}
+
 impl ClientError {
     /// The code of a refusal.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Refused { code, .. } => ErrorCode::parse(code),
+            Self::Refused(refusal) => ErrorCode::parse(&refusal.code),
             Self::Address { .. } | Self::Unreachable { .. } | Self::Protocol { .. } => None,
         }
     }
@@ -318,7 +323,7 @@ impl Client {
             ClientError::Unreachable { url: self.base.clone(), source }
         };
         let response =
-            self.http.request(request).await.map_err(|error| unreachable(cause(error)))?;
+            self.http.request(request).await.map_err(|error| unreachable(cause(&error)))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         let body = body.map_err(unreachable)?.to_bytes();
@@ -331,18 +336,18 @@ impl Client {
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
         #[derive(serde::Deserialize)]
         struct Envelope {
-            error: Refusal,
+            error: Body,
         }
         #[derive(serde::Deserialize)]
-        struct Refusal {
+        struct Body {
             code: String,
             message: String,
             #[serde(default)]
             details: Map<String, Value>,
         }
         match serde_json::from_slice::<Envelope>(body) {
-            Ok(Envelope { error: Refusal { code, message, details } }) => {
-                ClientError::Refused { status, code, message, details }
+            Ok(Envelope { error: Body { code, message, details } }) => {
+                ClientError::Refused(Box::new(Refusal { status, code, message, details }))
             }
             Err(error) => self.protocol(&format_args!("status {status}, {error}")),
         }
@@ -354,9 +359,9 @@ impl Client {
 }
 
 /// The innermost cause: what the kernel said, rather than which layer heard it.
-fn cause(error: hyper_util::client::legacy::Error) -> Box<dyn std::error::Error + Send + Sync> {
+fn cause(error: &hyper_util::client::legacy::Error) -> Box<dyn std::error::Error + Send + Sync> {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
+    let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         text = inner.to_string();
         source = inner.source();
@@ -371,7 +376,7 @@ fn encoded(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
             segment.push(char::from(byte));
         } else {
-            segment.push_str(&format!("%{byte:02X}"));
+            write!(segment, "%{byte:02X}").expect("writing to a text cannot fail");
         }
     }
     segment

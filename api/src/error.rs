@@ -111,7 +111,8 @@ impl fmt::Display for ErrorCode {
 pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
-    pub(crate) details: Map<String, Value>,
+    /// Boxed, so that a `Result` of it stays small.
+    pub(crate) details: Box<Map<String, Value>>,
     pub(crate) retry_after: Option<Duration>,
     /// What the log says and the client does not see.
     pub(crate) cause: Option<String>,
@@ -124,7 +125,7 @@ impl ApiError {
             message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
             message.push('…');
         }
-        Self { code, message, details: Map::new(), retry_after: None, cause: None }
+        Self { code, message, details: Box::default(), retry_after: None, cause: None }
     }
 
     /// A field, query parameter or part of the path that is wrong.
@@ -229,10 +230,10 @@ fn of_worktree(error: &WorktreeError, of: impl Fn(ErrorCode) -> ApiError) -> Api
     match error {
         WorktreeError::NotAbsolute { path: _ }
         | WorktreeError::NotFound { path: _ }
-        | WorktreeError::NotADirectory { path: _ } => of(ErrorCode::Validation),
-        WorktreeError::OutsideRoots { path: _ } => of(ErrorCode::InvalidPath),
+        | WorktreeError::NotADirectory { path: _ }
         // A path with a NUL, one that is too long, one that may not be read.
-        WorktreeError::Io { path: _, source: _ } => of(ErrorCode::Validation),
+        | WorktreeError::Io { path: _, source: _ } => of(ErrorCode::Validation),
+        WorktreeError::OutsideRoots { path: _ } => of(ErrorCode::InvalidPath),
     }
     .with("field", "worktree_path")
 }
@@ -256,7 +257,7 @@ fn of_file(error: &FileError, of: impl Fn(ErrorCode) -> ApiError) -> ApiError {
 
 fn of_library(error: &vm_host::LibraryError, of: impl Fn(ErrorCode) -> ApiError) -> ApiError {
     use vm_host::LibraryError;
-    let error = match error {
+    match error {
         LibraryError::NotInstalled { name } => {
             of(ErrorCode::LibraryNotAvailable).with("library", name)
         }
@@ -269,8 +270,7 @@ fn of_library(error: &vm_host::LibraryError, of: impl Fn(ErrorCode) -> ApiError)
         LibraryError::Folder(_) | LibraryError::List(_) => {
             ApiError { cause: Some(in_full(error)), ..of(ErrorCode::LibraryNotAvailable) }
         }
-    };
-    error
+    }
 }
 
 impl From<StorageError> for ApiError {

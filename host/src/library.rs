@@ -116,8 +116,9 @@ impl LibraryFolder {
         let Some(folder) = self.handle()? else {
             return Ok(Vec::new());
         };
-        let root = WorktreePath::strict(".").expect("the root is a strict path");
-        let entries = folder.read_dir(&root, MAX_FOLDER_ENTRIES).map_err(LibraryError::List)?;
+        let entries = folder
+            .read_dir(&WorktreePath::root(), MAX_FOLDER_ENTRIES)
+            .map_err(LibraryError::List)?;
         let is_file = |name: &LibraryName| {
             folder.stat(&name.file()).is_ok_and(|stat| stat.kind == FileKind::File)
         };

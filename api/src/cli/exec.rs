@@ -84,7 +84,7 @@ impl ExecCommand {
     pub(super) fn run(self, runtime: &Runtime, remote: Remote) -> Result<Exit, CliError> {
         match self {
             Self::Repl { session_id, input: None } => {
-                Ok(repl::remote(runtime, remote.client, session_id)?)
+                Ok(repl::remote(runtime, &remote.client, session_id)?)
             }
             command => runtime.block_on(command.once(remote)),
         }

@@ -53,7 +53,7 @@ pub(super) fn explained(error: &ClientError) -> String {
         }
         ClientError::Protocol { .. } => Some("is --server-url the address of a vm-system daemon?"),
         ClientError::Address { .. } => None,
-        ClientError::Refused { .. } => error.code().and_then(hint),
+        ClientError::Refused(_) => error.code().and_then(hint),
     };
     match hint {
         Some(hint) => format!("{error}\n{hint}"),

@@ -41,13 +41,13 @@ pub(super) fn local(runtime: &Runtime, args: &ReplArgs) -> Result<Exit, CliError
 /// The same in a daemon's session.
 pub(super) fn remote(
     runtime: &Runtime,
-    client: Client,
+    client: &Client,
     session: SessionId,
 ) -> Result<Exit, CliError> {
     // A session that is not there is told before anything is typed.
     runtime.block_on(client.session(session))?;
     read(&format!("vm-system: session {session}; .help lists commands"), &mut |input| {
-        Ok(runtime.block_on(evaluate_remotely(&client, session, input))?)
+        Ok(runtime.block_on(evaluate_remotely(client, session, input))?)
     })
 }
 

@@ -52,17 +52,16 @@ impl Service {
             let (head, body) = request.into_parts();
             let id = request_id(&head);
             let log = RequestLog::begin(&head, id.clone(), peer);
-            let mut response = match guard::check(&head) {
-                Err(refused) => refused.into_response(),
-                Ok(()) => {
-                    let request = Request::from_parts(head, Body::new(body));
-                    let answer = tower_service::Service::call(&mut self.router, request);
-                    // A bug in one route is that request's failure, not the connection's.
-                    match AssertUnwindSafe(answer).catch_unwind().await {
-                        Ok(Ok(response)) => response,
-                        Ok(Err(never)) => match never {},
-                        Err(_) => ApiError::internal("a route panicked").into_response(),
-                    }
+            let mut response = if let Err(refused) = guard::check(&head) {
+                refused.into_response()
+            } else {
+                let request = Request::from_parts(head, Body::new(body));
+                let answer = tower_service::Service::call(&mut self.router, request);
+                // A bug in one route is that request's failure, not the connection's.
+                match AssertUnwindSafe(answer).catch_unwind().await {
+                    Ok(Ok(response)) => response,
+                    Ok(Err(never)) => match never {},
+                    Err(_) => ApiError::internal("a route panicked").into_response(),
                 }
             };
             let headers = response.headers_mut();

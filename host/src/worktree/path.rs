@@ -45,6 +45,11 @@ pub enum PathError {
 }
 
 impl WorktreePath {
+    /// The worktree itself.
+    pub(crate) fn root() -> Self {
+        Self(".".to_owned())
+    }
+
     /// A path as clients give it: relative, and without any `..`.
     pub(crate) fn strict(path: &str) -> Result<Self, PathError> {
         let path = Self::relative(path)?;

@@ -27,12 +27,11 @@ fn of_executions_that_race_each_runs_whole_or_is_told_that_the_session_is_busy()
             racing.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         for reply in replies {
-            match reply.status {
-                201 => ran += 1,
-                _ => {
-                    reply.refused(409, "SESSION_BUSY");
-                    busy += 1;
-                }
+            if reply.status == 201 {
+                ran += 1;
+            } else {
+                reply.refused(409, "SESSION_BUSY");
+                busy += 1;
             }
         }
     }
@@ -75,7 +74,7 @@ fn a_close_that_races_with_executions_and_other_closes_ends_the_session_once() {
             match (thread, reply.status) {
                 (0 | 1, 200) => assert_eq!(reply.body["status"], "closed"),
                 (2, 200) => {
-                    assert!(reply.body["status"] == "ready" || reply.body["status"] == "closed")
+                    assert!(reply.body["status"] == "ready" || reply.body["status"] == "closed");
                 }
                 (_, 201) => {
                     let status = &reply.body["status"];
@@ -158,7 +157,7 @@ fn sessions_that_race_for_the_last_places_never_pass_the_limit() {
 fn a_client_that_goes_away_does_not_take_its_execution_along() {
     use std::io::Write;
     let daemon = Daemon::start();
-    let session = daemon.session(&daemon.template_with_limits(json!({"cpu_ms": 3_600_000})));
+    let session = daemon.session(&daemon.template_with_limits(&json!({"cpu_ms": 3_600_000})));
     let body = json!({"session_id": session, "input": "const end = Date.now() + 200; while (Date.now() < end); 'done'"}).to_string();
     let mut stream = std::net::TcpStream::connect(daemon.address).unwrap();
     let head = format!(

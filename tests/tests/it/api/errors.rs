@@ -57,7 +57,7 @@ const ROWS: &[Row] = &[
     (ErrorCode::SessionBusy, || {
         let daemon = Daemon::start();
         let limits = json!({"cpu_ms": 3_600_000, "wall_ms": 3_600_000});
-        let session = daemon.session(&daemon.template_with_limits(limits));
+        let session = daemon.session(&daemon.template_with_limits(&limits));
         std::thread::scope(|scope| {
             scope.spawn(|| daemon.try_repl(&session, "for (;;);"));
             daemon.wait_until_running(&session);
@@ -72,7 +72,7 @@ const ROWS: &[Row] = &[
     }),
     (ErrorCode::OutputLimitExceeded, || {
         let daemon = Daemon::start();
-        let template = daemon.template_with_limits(json!({"max_events": 1}));
+        let template = daemon.template_with_limits(&json!({"max_events": 1}));
         daemon.try_repl(&daemon.session(&template), "1")
     }),
     (ErrorCode::StartupModeUnsupported, || {

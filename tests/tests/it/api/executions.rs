@@ -75,7 +75,7 @@ fn events_are_read_after_a_seq() {
 #[test]
 fn a_long_list_of_events_comes_whole() {
     let daemon = Daemon::start();
-    let template = daemon.template_with_limits(json!({"max_output_kb": 1024}));
+    let template = daemon.template_with_limits(&json!({"max_output_kb": 1024}));
     let session = daemon.session(&template);
     // One page exactly, one more, several pages: the echo, the lines and the value.
     for lines in [4_094, 4_095, 10_000] {
@@ -133,7 +133,7 @@ fn time_and_fuel_that_are_spent_are_a_timeout() {
         (json!({"cpu_ms": 20}), "FUEL_EXHAUSTED"),
         (json!({"wall_ms": 20, "cpu_ms": 3_600_000}), "WALL_TIME_EXCEEDED"),
     ] {
-        let session = daemon.session(&daemon.template_with_limits(limits));
+        let session = daemon.session(&daemon.template_with_limits(&limits));
         let execution = daemon.repl(&session, "for (;;);");
         assert_eq!(
             (&execution["status"], &execution["error"]["code"]),
@@ -153,7 +153,7 @@ fn too_much_output_is_refused_and_kept() {
             vec!["input_echo", "console", "system"],
         ),
     ] {
-        let session = daemon.session(&daemon.template_with_limits(limits));
+        let session = daemon.session(&daemon.template_with_limits(&limits));
         let error = daemon.try_repl(&session, input).refused(422, "OUTPUT_LIMIT_EXCEEDED");
         assert_eq!(error["details"]["session_id"], json!(session));
         let path = format!("/executions/{}", error["details"]["execution_id"].as_str().unwrap());
@@ -258,7 +258,7 @@ fn values_of_every_type_are_named_as_javascript_names_them() {
 fn an_execution_that_runs_is_read_and_listed() {
     let daemon = Daemon::start();
     let session = daemon
-        .session(&daemon.template_with_limits(json!({"cpu_ms": 3_600_000, "wall_ms": 3_600_000})));
+        .session(&daemon.template_with_limits(&json!({"cpu_ms": 3_600_000, "wall_ms": 3_600_000})));
     std::thread::scope(|scope| {
         let running =
             scope.spawn(|| daemon.try_repl(&session, "console.log('begun'); for (;;);").is(201));

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill() {
     let daemon = Daemon::start();
-    let template = daemon.template_with_limits(json!({"cpu_ms": 77}));
+    let template = daemon.template_with_limits(&json!({"cpu_ms": 77}));
     daemon.post(&format!("/templates/{template}/modules"), json!({"name": "fs"})).is(201);
     let (session, closed) = (daemon.session(&template), daemon.session(&template));
     daemon.delete(&format!("/sessions/{closed}")).is(200);
@@ -43,7 +43,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
 fn an_execution_that_ran_when_the_daemon_was_killed_is_found_stopped() {
     let daemon = Daemon::start();
     let limits = json!({"cpu_ms": 3_600_000, "wall_ms": 3_600_000});
-    let session = daemon.session(&daemon.template_with_limits(limits));
+    let session = daemon.session(&daemon.template_with_limits(&limits));
     let path = std::thread::scope(|scope| {
         let body =
             json!({"session_id": session, "input": "console.log('begun'); for (;;);"}).to_string();

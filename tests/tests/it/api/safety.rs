@@ -123,7 +123,7 @@ fn scripts_that_take_too_much_end_and_their_neighbours_go_on() {
     let neighbour = daemon.any_session();
     daemon.repl(&neighbour, "var kept = 'kept'");
     let limits = json!({"cpu_ms": 100, "mem_mb": 16, "max_events": 20, "max_output_kb": 8});
-    let template = daemon.template_with_limits(limits);
+    let template = daemon.template_with_limits(&limits);
     for (input, status) in [
         ("for (;;);", 201),
         ("(function f() { return f() + 1 })()", 201),

@@ -163,7 +163,7 @@ fn a_session_that_cannot_start_stays_crashed_and_says_why() {
         ("loops.js", 422, "STARTUP_FAILED", "cpu_ms"),
         ("missing.js", 404, "FILE_NOT_FOUND", "no such file"),
     ] {
-        let template = daemon.template_with_limits(json!({"cpu_ms": 50}));
+        let template = daemon.template_with_limits(&json!({"cpu_ms": 50}));
         daemon.post(&format!("/templates/{template}/startup-files"), json!({"path": file})).is(201);
         let error = daemon.try_session(&template).refused(status, code);
         let session = error["details"]["session_id"].as_str().unwrap();

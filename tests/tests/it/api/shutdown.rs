@@ -8,7 +8,7 @@ use std::net::TcpStream;
 const LONG: &str = r#"{"cpu_ms": 3600000, "wall_ms": 3600000}"#;
 
 fn long_template(daemon: &Daemon) -> String {
-    daemon.template_with_limits(serde_json::from_str(LONG).unwrap())
+    daemon.template_with_limits(&serde_json::from_str(LONG).unwrap())
 }
 
 #[test]

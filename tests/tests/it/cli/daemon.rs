@@ -249,7 +249,7 @@ fn an_execution_that_fails_says_so_by_its_exit_status() {
     let daemon = Daemon::start();
     let session = session(
         &daemon,
-        &daemon.template_with_limits(serde_json::json!({"cpu_ms": 20, "max_events": 5})),
+        &daemon.template_with_limits(&serde_json::json!({"cpu_ms": 20, "max_events": 5})),
     );
     let thrown = cli(&daemon, &["exec", "repl", &session, "throw new Error('no')"]);
     assert_eq!(thrown.code, 1);
@@ -262,7 +262,7 @@ fn an_execution_that_fails_says_so_by_its_exit_status() {
     assert_eq!(many.code, 124);
     assert!(many.stderr.contains("OUTPUT_LIMIT_EXCEEDED"), "{}", many.stderr);
     let session =
-        self::session(&daemon, &daemon.template_with_limits(serde_json::json!({"cpu_ms": 20})));
+        self::session(&daemon, &daemon.template_with_limits(&serde_json::json!({"cpu_ms": 20})));
     let long = cli(&daemon, &["exec", "repl", &session, "for (;;);"]);
     assert_eq!(long.code, 124);
     assert!(long.stdout.contains("Status: timeout"), "{}", long.stdout);

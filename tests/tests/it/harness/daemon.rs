@@ -11,7 +11,7 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Request};
 
 /// How long a test waits for anything before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A daemon, ended with the test.
 pub(crate) struct Daemon {
@@ -133,7 +133,7 @@ impl Daemon {
     }
 
     /// A new template whose limits are changed.
-    pub(crate) fn template_with_limits(&self, limits: Value) -> String {
+    pub(crate) fn template_with_limits(&self, limits: &Value) -> String {
         let template = self.template();
         self.patch(&format!("/templates/{template}"), json!({"settings": {"limits": limits}}))
             .is(200);
