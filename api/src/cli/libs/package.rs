@@ -125,11 +125,18 @@ impl Package {
         let Manifest { unpkg, jsdelivr, browser, main, .. } = &self.manifest;
         let browser = browser.as_ref().and_then(serde_json::Value::as_str);
         let offered = unpkg.as_deref().or(jsdelivr.as_deref()).or(browser).or(main.as_deref());
-        let path = entry.or(offered).unwrap_or("index.js");
-        let path = path.trim_start_matches("./").to_owned();
-        let content = file_of(&self.archive, &path, max_bytes)
-            .map_err(|source| PackageError::Archive { spec: self.name.clone(), source })??;
-        Ok((path, content))
+        let named = entry.or(offered).unwrap_or("index.js").trim_start_matches("./");
+        // As Node finds a `main` that leaves its extension out.
+        let candidates = [named.to_owned(), format!("{named}.js"), format!("{named}/index.js")];
+        for path in candidates {
+            let content = file_of(&self.archive, &path, max_bytes)
+                .map_err(|source| PackageError::Archive { spec: self.name.clone(), source })?;
+            match content {
+                Err(PackageError::NoFile(_)) => {}
+                content => return Ok((path, content?)),
+            }
+        }
+        Err(PackageError::NoFile(named.to_owned()))
     }
 }
 
