@@ -24,7 +24,6 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use libs::LibsError;
 use local::LocalError;
 use logging::LogFormat;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -95,7 +94,7 @@ enum Command {
     /// Prints one line on stdout once it accepts: `listening on http://ADDR:PORT`. The log goes to
     /// stderr. SIGTERM and SIGINT end it in order: executions may end until the grace is over, a
     /// second signal cancels them at once.
-    Serve(ServeArgs),
+    Serve(serve::ServeArgs),
     /// Templates: what runtimes may do
     #[command(subcommand)]
     Template(template::TemplateCommand),
@@ -129,77 +128,6 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Debug, Args)]
-struct ServeArgs {
-    /// Address and port; port 0 takes a free one. Only loopback addresses: there is no auth yet
-    #[arg(long, value_name = "ADDR:PORT", default_value_t = serve::default_address())]
-    listen: SocketAddr,
-    /// Folder of the libraries that templates name
-    #[arg(long, value_name = "DIR", default_value = libs::DEFAULT_FOLDER)]
-    library_dir: PathBuf,
-    /// A folder that worktrees must lie in; may be given several times (default: they may lie
-    /// anywhere)
-    #[arg(long, value_name = "DIR")]
-    worktree_root: Vec<PathBuf>,
-    /// Sessions that may be live at one time
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = vm_host::HostOptions::DEFAULT_MAX_SESSIONS,
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
-    )]
-    max_sessions: u32,
-    /// The most milliseconds of processor time that a template may allow
-    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.cpu_ms,
-        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.cpu_ms))]
-    max_cpu_ms: u64,
-    /// The most milliseconds from start to end that a template may allow
-    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.wall_ms,
-        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.wall_ms))]
-    max_wall_ms: u64,
-    /// The most MiB of memory that a template may allow
-    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.mem_mb,
-        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.mem_mb))]
-    max_mem_mb: u64,
-    /// The most events of one execution that a template may allow
-    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.max_events,
-        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.max_events))]
-    max_events: u64,
-    /// The most KiB of output of one execution that a template may allow
-    #[arg(long, value_name = "N", default_value_t = serve::MAX_CEILINGS.max_output_kb,
-        value_parser = serve::ranges::up_to(serve::MAX_CEILINGS.max_output_kb))]
-    max_output_kb: u64,
-    /// Seconds that executions may take to end when the daemon is told to stop
-    #[arg(long, value_name = "S", default_value_t = 10,
-        value_parser = clap::value_parser!(u64).range(0..=3_600))]
-    shutdown_grace_s: u64,
-    /// KiB of a request's body
-    #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = serve::ranges::body_kb())]
-    max_body_kb: usize,
-    /// Connections that may be open at one time; one more closes the one that idled longest
-    #[arg(long, value_name = "N", default_value_t = 16_384,
-        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
-    max_connections: usize,
-    /// Seconds from the first byte of a request to the end of its headers
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = serve::ranges::seconds())]
-    header_timeout_s: u64,
-    /// Seconds for a request's body
-    #[arg(long, value_name = "S", default_value_t = 30, value_parser = serve::ranges::seconds())]
-    body_timeout_s: u64,
-    /// Seconds that a connection may stay open without a request
-    #[arg(long, value_name = "S", default_value_t = 75, value_parser = serve::ranges::seconds())]
-    idle_timeout_s: u64,
-    /// Seconds that a client may leave an answer unread
-    #[arg(long, value_name = "S", default_value_t = 30, value_parser = serve::ranges::seconds())]
-    write_timeout_s: u64,
-    /// How the log looks
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
-    /// What is logged: off, error, warn, info, debug or trace, or a filter by module
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "VM_SYSTEM_LOG")]
-    log: String,
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use crate::error::HostError;
 use crate::execution::{Finished, Run, Spec, Work};
 use crate::library::{LibraryFolder, LibraryName};
 use crate::limits::{self, MAX_INPUT_BYTES};
-use crate::live::{Closing, LiveSession, Registry, Slot};
+use crate::live::{LiveSession, Registry, Slot};
 use crate::recorder::Observer;
 use crate::running::Running;
 use crate::runtime::Script;
@@ -184,75 +184,14 @@ impl Host {
         self.detached(async move { host.run(&live, slot, source, observer).await }).await
     }
 
-    /// Ends a session: what runs in it is cancelled, its runtime is dropped. Closing one that is
-    /// closed changes nothing.
-    ///
-    /// # Errors
-    /// `SessionNotFound`, and the states of the store.
-    pub async fn close_session(&self, id: SessionId) -> Result<Session, HostError> {
-        self.close(id, Closing::ByClient).await
-    }
-
-    async fn close(&self, id: SessionId, closing: Closing) -> Result<Session, HostError> {
-        let Some(live) = self.0.sessions.get(id) else {
-            let session = self.session(id).await?;
-            if session.status == SessionStatus::Closed {
-                return Ok(session);
-            }
-            let closed = closing.close(&session);
-            self.storage().put_session(closed.clone()).await?;
-            self.0.sessions.forget_lost(id);
-            return Ok(closed);
-        };
-        live.begin_closing(closing);
-        let host = self.clone();
-        self.detached(async move {
-            let mut slot = live.slot.lock().await;
-            slot.runtime = None;
-            if slot.session.status != SessionStatus::Closed {
-                let closed = closing.close(&slot.session);
-                host.storage().put_session(closed.clone()).await?;
-                slot.session = closed;
-            }
-            host.0.sessions.remove(id);
-            Ok(slot.session.clone())
-        })
-        .await
-    }
-
-    /// Ends the host in order: takes nothing new, lets what runs end until `grace` is over, then
-    /// cancels it, closes every session and the store. Everything that was answered, and the record
-    /// of everything that was cancelled, is durable when it returns.
-    ///
-    /// # Errors
-    /// The states of the store.
-    pub async fn shutdown(self, grace: impl Future<Output = ()>) -> Result<(), HostError> {
+    pub(crate) fn begin_stopping(&self) {
         self.0.stopping.store(true, Ordering::Release);
         self.0.tasks.close();
-        tokio::select! {
-            () = self.0.tasks.wait() => {}
-            () = grace => {}
-        }
-        let sessions = self.0.sessions.all();
-        for live in &sessions {
-            live.begin_closing(Closing::ByHost);
-        }
-        // A starting session is closed by its own task; the others are closed here, together, so
-        // that their commits are grouped.
-        let mut closing = tokio::task::JoinSet::new();
-        for live in sessions {
-            let host = self.clone();
-            closing.spawn(async move { host.close(live.id, Closing::ByHost).await });
-        }
-        for closed in closing.join_all().await {
-            match closed {
-                // One whose start failed meanwhile left no record.
-                Ok(_) | Err(HostError::SessionNotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.0.tasks.wait().await;
-        Ok(self.storage().clone().shutdown().await?)
+    }
+
+    /// Everything that must end before the store may be closed.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
     }
 
     fn refuse_when_stopping(&self) -> Result<(), HostError> {
@@ -260,7 +199,7 @@ impl Host {
     }
 
     /// Runs a future in a task of its own, so that it ends whether or not its caller waits.
-    async fn detached<R: Send + 'static>(
+    pub(crate) async fn detached<R: Send + 'static>(
         &self,
         task: impl Future<Output = Result<R, HostError>> + Send + 'static,
     ) -> Result<R, HostError> {

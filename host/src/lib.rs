@@ -38,6 +38,7 @@
 #[cfg(feature = "bench")]
 pub mod bare;
 pub mod catalogue;
+mod close;
 mod engine;
 mod error;
 mod execution;

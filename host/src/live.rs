@@ -116,6 +116,13 @@ impl LiveSession {
         });
     }
 
+    /// Waits until the session is being closed.
+    pub(crate) async fn closed(&self) {
+        let mut closing = self.closing();
+        // The sender outlives this: it is the session's.
+        drop(closing.wait_for(|closing| *closing != Closing::No).await);
+    }
+
     /// Says when the session is being closed.
     pub(crate) fn closing(&self) -> watch::Receiver<Closing> {
         self.closing.subscribe()

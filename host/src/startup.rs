@@ -129,7 +129,7 @@ impl<'a> Startup<'a> {
         let module = runtime.link(&template.module).await?;
         for part in 0..libraries {
             let broken = template.broken.as_ref().filter(|broken| broken.index == part);
-            self.load_library(slot, live.id, &module, part, broken).await?;
+            self.load_library(slot, live, &module, part, broken).await?;
         }
         if files.is_empty() {
             slot.session.status = SessionStatus::Ready;
@@ -188,7 +188,7 @@ impl<'a> Startup<'a> {
     async fn load_library(
         &self,
         slot: &mut Slot,
-        session: SessionId,
+        live: &LiveSession,
         module: &wasmtime::Instance,
         part: usize,
         broken: Option<&BrokenPart>,
@@ -211,9 +211,14 @@ impl<'a> Startup<'a> {
                 runtime.begin(fuel, recorder.clone());
                 let load = runtime.run_linked(module, part_number(part));
                 let deadline = Duration::from_millis(limits.wall_ms);
-                let outcome = tokio::time::timeout(deadline, load).await;
+                let outcome = tokio::select! {
+                    biased;
+                    outcome = load => outcome,
+                    () = tokio::time::sleep(deadline) => Err(Failure::WallTime),
+                    () = live.closed() => Err(Failure::Cancelled),
+                };
                 runtime.end(fuel);
-                outcome.unwrap_or(Err(Failure::WallTime))
+                outcome
             }
         };
         let (code, why) = match outcome {
@@ -230,6 +235,7 @@ impl<'a> Startup<'a> {
         };
         let name = slot.session.template.libraries.get(part).cloned().unwrap_or_default();
         let message = format!("failed to load libraries: {name}: {why}");
+        let session = live.id;
         Err(HostError::StartupFailed { session, execution: None, code, message })
     }
 

@@ -1,18 +1,92 @@
 //! `vm-system serve`: the daemon.
 
 use super::local::{LocalError, cache_dir};
-use super::{Exit, ServeArgs, printer};
+use super::logging::LogFormat;
+use super::{Exit, printer};
 use crate::server::{Server, ServerOptions};
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use vm_host::limits::MAX;
+use vm_host::limits::{MAX, MAX_INPUT_BYTES};
 use vm_host::{Host, HostOptions};
 use vm_storage::{Limits, Storage, StorageOptions};
 
 /// The database where none is named.
 const DEFAULT_DB: &str = "vm-system.redb";
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port; port 0 takes a free one. Only loopback addresses: there is no auth yet
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = default_address())]
+    listen: SocketAddr,
+    /// Folder of the libraries that templates name
+    #[arg(long, value_name = "DIR", default_value = super::libs::DEFAULT_FOLDER)]
+    library_dir: PathBuf,
+    /// A folder that worktrees must lie in; may be given several times (default: they may lie
+    /// anywhere)
+    #[arg(long, value_name = "DIR")]
+    worktree_root: Vec<PathBuf>,
+    /// Sessions that may be live at one time
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = HostOptions::DEFAULT_MAX_SESSIONS,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    max_sessions: u32,
+    /// The most milliseconds of processor time that a template may allow
+    #[arg(long, value_name = "N", default_value_t = MAX.cpu_ms,
+        value_parser = up_to(MAX.cpu_ms))]
+    max_cpu_ms: u64,
+    /// The most milliseconds from start to end that a template may allow
+    #[arg(long, value_name = "N", default_value_t = MAX.wall_ms,
+        value_parser = up_to(MAX.wall_ms))]
+    max_wall_ms: u64,
+    /// The most MiB of memory that a template may allow
+    #[arg(long, value_name = "N", default_value_t = MAX.mem_mb,
+        value_parser = up_to(MAX.mem_mb))]
+    max_mem_mb: u64,
+    /// The most events of one execution that a template may allow
+    #[arg(long, value_name = "N", default_value_t = MAX.max_events,
+        value_parser = up_to(MAX.max_events))]
+    max_events: u64,
+    /// The most KiB of output of one execution that a template may allow
+    #[arg(long, value_name = "N", default_value_t = MAX.max_output_kb,
+        value_parser = up_to(MAX.max_output_kb))]
+    max_output_kb: u64,
+    /// Seconds that executions may take to end when the daemon is told to stop
+    #[arg(long, value_name = "S", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    shutdown_grace_s: u64,
+    /// KiB of a request's body
+    #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = body_kb())]
+    max_body_kb: usize,
+    /// Connections that may be open at one time; one more closes the one that idled longest
+    #[arg(long, value_name = "N", default_value_t = 16_384,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    max_connections: usize,
+    /// Seconds from the first byte of a request to the end of its headers
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = seconds())]
+    header_timeout_s: u64,
+    /// Seconds for a request's body
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = seconds())]
+    body_timeout_s: u64,
+    /// Seconds that a connection may stay open without a request
+    #[arg(long, value_name = "S", default_value_t = 75, value_parser = seconds())]
+    idle_timeout_s: u64,
+    /// Seconds that a client may leave an answer unread
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = seconds())]
+    write_timeout_s: u64,
+    /// How the log looks
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(super) log_format: LogFormat,
+    /// What is logged: off, error, warn, info, debug or trace, or a filter by module
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "VM_SYSTEM_LOG")]
+    pub(super) log: String,
+}
 
 /// Serves until SIGTERM or SIGINT; a second one ends the grace of what still runs.
 pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, LocalError> {
@@ -91,28 +165,20 @@ fn server_options(args: &ServeArgs) -> ServerOptions {
     }
 }
 
-/// The flags of `serve` that are numbers, with the ranges they have.
-pub(super) mod ranges {
-    use clap::builder::RangedU64ValueParser;
-
-    /// Seconds of a timeout.
-    pub(crate) fn seconds() -> RangedU64ValueParser {
-        clap::value_parser!(u64).range(1..=3_600)
-    }
-
-    /// Kibibytes of a body: at most what an execution's record holds.
-    pub(crate) fn body_kb() -> RangedU64ValueParser<usize> {
-        RangedU64ValueParser::new().range(1..=vm_host::limits::MAX_INPUT_BYTES as u64 >> 10)
-    }
-
-    /// Something of which there is at least one.
-    pub(crate) fn up_to(max: u64) -> RangedU64ValueParser {
-        clap::value_parser!(u64).range(1..=max)
-    }
+/// Seconds of a timeout.
+fn seconds() -> RangedU64ValueParser {
+    up_to(3_600)
 }
 
-/// The largest ceilings that a host may have.
-pub(super) const MAX_CEILINGS: Limits = MAX;
+/// Kibibytes of a body: at most what an execution's record holds.
+fn body_kb() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=MAX_INPUT_BYTES as u64 >> 10)
+}
+
+/// Something of which there is at least one.
+fn up_to(max: u64) -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=max)
+}
 
 /// A connection is a descriptor, and so are a session's worktree and its files: the process takes
 /// all that it may have.
@@ -161,6 +227,6 @@ impl Signals {
 }
 
 /// The address that the daemon listens on unless told otherwise.
-pub(super) fn default_address() -> SocketAddr {
+fn default_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 3210))
 }

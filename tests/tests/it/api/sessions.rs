@@ -225,3 +225,41 @@ fn a_full_host_refuses_and_says_when_to_try_again() {
     daemon.delete(&format!("/sessions/{session}")).is(200);
     daemon.session(&template);
 }
+
+#[test]
+fn a_session_that_is_starting_is_listed_and_can_be_closed() {
+    let daemon = Daemon::start();
+    daemon.folder.file("worktree/slow.js", "for (;;);");
+    daemon.folder.file("libraries/slow-1.0.0.js", "for (;;);");
+    for part in ["startup file", "library"] {
+        let limits = json!({"cpu_ms": 3_600_000, "wall_ms": 3_600_000});
+        let template = daemon.template_with_limits(&limits);
+        let (list, body) = match part {
+            "library" => ("libraries", json!({"name": "slow-1.0.0"})),
+            _ => ("startup-files", json!({"path": "slow.js"})),
+        };
+        daemon.post(&format!("/templates/{template}/{list}"), body).is(201);
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(|| daemon.try_session(&template));
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            let session = loop {
+                let list = daemon.get("/sessions?status=starting").is(200);
+                if let Some(session) = list.get(0) {
+                    break session.clone();
+                }
+                assert!(std::time::Instant::now() < deadline, "nothing starts");
+                std::thread::yield_now();
+            };
+            let id = session["id"].as_str().unwrap();
+            let path = format!("/sessions/{id}");
+            assert_eq!(daemon.get(&path).is(200)["status"], "starting");
+            assert_eq!(daemon.active_sessions(), 1);
+            daemon.try_repl(id, "1").refused(409, "SESSION_NOT_READY");
+            assert_eq!(daemon.delete(&path).is(200)["status"], "closed");
+            let error = starting.join().unwrap().refused(422, "STARTUP_FAILED");
+            assert_eq!(error["details"]["reason"], "CANCELLED");
+            assert_eq!(daemon.get(&path).is(200)["status"], "closed");
+            assert_eq!(daemon.active_sessions(), 0);
+        });
+    }
+}

@@ -84,3 +84,26 @@ fn an_execution_that_does_not_end_is_cancelled_after_the_grace() {
         assert_eq!(daemon.get(&format!("/executions/{id}")).is(200)["status"], "cancelled");
     }
 }
+
+#[test]
+fn a_session_that_is_starting_does_not_hold_the_daemon_up() {
+    let daemon = Daemon::with(&["--shutdown-grace-s", "0"]);
+    daemon.folder.file("libraries/slow-1.0.0.js", "for (;;);");
+    let template = long_template(&daemon);
+    daemon.post(&format!("/templates/{template}/libraries"), json!({"name": "slow-1.0.0"})).is(201);
+    std::thread::scope(|scope| {
+        scope.spawn(|| daemon.try_session(&template).refused(422, "STARTUP_FAILED"));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while daemon.active_sessions() == 0 {
+            assert!(std::time::Instant::now() < deadline, "nothing starts");
+            std::thread::yield_now();
+        }
+        daemon.signal(Signal::TERM);
+    });
+    let folder = daemon.folder.clone();
+    let (status, log) = daemon.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let daemon = Daemon::in_folder(folder, &[]);
+    assert_eq!(daemon.get("/sessions").is(200)[0]["status"], "closed");
+    assert!(!daemon.log().contains("did not end in order"), "{}", daemon.log());
+}
