@@ -252,12 +252,10 @@ fn run_command(cli: Cli) -> Result<Exit, CliError> {
         Command::Run(args) => runtime.block_on(run::run(args, db.as_deref(), output))?,
         Command::Repl(args) => repl::local(&runtime, &args)?,
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "vm-system",
-                &mut std::io::stdout(),
-            );
+            // Made whole first: the generator panics where its reader has gone.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "vm-system", &mut script);
+            printer::stdout_line(String::from_utf8_lossy(&script).trim_end());
             Exit::Success
         }
     };

@@ -94,9 +94,14 @@ impl LiveSession {
         self.ready.store(true, Ordering::Release);
     }
 
+    /// Whether it lets executions in.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
     /// Takes the slot for an execution.
     pub(crate) fn try_enter(&self) -> Result<tokio::sync::OwnedMutexGuard<Slot>, HostError> {
-        if !self.ready.load(Ordering::Acquire) {
+        if !self.is_ready() {
             return Err(HostError::SessionNotReady {
                 id: self.id,
                 status: SessionStatus::Starting,

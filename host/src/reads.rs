@@ -61,35 +61,30 @@ impl Host {
         filter: SessionFilter,
         limit: usize,
     ) -> Result<Vec<Session>, HostError> {
-        let live = self.sessions().all();
+        let mut starting = self.sessions().all();
+        starting.retain(|live| !live.is_ready());
         // What is lost is stored as live: it is sorted out here, so all statuses are asked for.
-        let lost = self.sessions().has_lost_any();
-        let asked = if lost {
+        let asked = if self.sessions().has_lost_any() {
             SessionFilter { statuses: Vec::new(), ..filter.clone() }
         } else {
             filter.clone()
         };
-        let stored = self.read(move |storage| {
-            let sessions = storage.sessions(&asked, limit)?;
-            // One that has been stored since may be left out by the filter.
-            let mut starting = Vec::new();
-            for session in live.iter().map(|live| live.initial()) {
-                if storage.session(session.id)?.is_none() {
-                    starting.push((*session).clone());
+        let read = self.read(move |storage| {
+            let mut sessions = storage.sessions(&asked, limit)?;
+            for session in starting.iter().map(|live| live.initial()) {
+                if sessions.iter().all(|stored| stored.id != session.id) {
+                    // It may have been stored since the list was read.
+                    let stored = storage.session(session.id)?;
+                    sessions.push(stored.unwrap_or_else(|| (*session).clone()));
                 }
             }
-            Ok((sessions, starting))
+            Ok(sessions)
         });
-        let (sessions, starting) = stored.await?;
-        let mut all: Vec<Session> = starting
-            .into_iter()
-            .chain(sessions)
-            .map(|session| self.as_it_is(session))
-            .filter(|session| filter.accepts(session))
-            .collect();
-        all.sort_by_key(|session| std::cmp::Reverse(session.id));
-        all.truncate(limit);
-        Ok(all)
+        let sessions = read.await?.into_iter().map(|session| self.as_it_is(session));
+        let mut sessions: Vec<_> = sessions.filter(|session| filter.accepts(session)).collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.id));
+        sessions.truncate(limit);
+        Ok(sessions)
     }
 
     /// The sessions that are live.

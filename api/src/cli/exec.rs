@@ -24,6 +24,7 @@ pub(super) enum ExecCommand {
         /// The session
         session_id: SessionId,
         /// The snippet
+        #[arg(allow_hyphen_values = true)]
         input: Option<String>,
     },
     /// Run a file of the session's worktree

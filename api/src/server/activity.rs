@@ -32,7 +32,7 @@ pub(super) struct Activity {
 
 struct State {
     requests: u32,
-    /// When the last request ended, or the connection began.
+    /// When the last byte of an answer was sent, or the connection began.
     idle_since: Instant,
     /// When the first byte after that came.
     head_since: Option<Instant>,
@@ -67,6 +67,15 @@ impl Activity {
         let mut state = self.state();
         if state.requests == 0 && state.head_since.is_none() {
             state.head_since = Some(Instant::now());
+        }
+    }
+
+    /// Bytes were taken by the client. What is left of an answer keeps its connection from being
+    /// idle, as long as the client reads on.
+    pub(super) fn sent(&self) {
+        let mut state = self.state();
+        if state.requests == 0 {
+            state.idle_since = Instant::now();
         }
     }
 

@@ -256,3 +256,23 @@ fn a_client_that_never_reads_loses_its_connection() {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[test]
+fn an_answer_that_is_read_slowly_comes_whole() {
+    let daemon = Daemon::with(&["--idle-timeout-s", "1"]);
+    let limits = serde_json::json!({"max_output_kb": 65_536});
+    let session = daemon.session(&daemon.template_with_limits(&limits));
+    let execution =
+        daemon.repl(&session, "for (let i = 0; i < 40; i++) console.log('x'.repeat(1 << 20))");
+    let path = format!("/api/v1/executions/{}/events", execution["id"].as_str().unwrap());
+    let mut stream = TcpStream::connect(daemon.address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // Some three seconds in all, without a pause as long as the idle timeout.
+    while stream.by_ref().take(1 << 20).read_to_end(&mut answer).unwrap() > 0 {
+        std::thread::sleep(Duration::from_millis(80));
+    }
+    let (status, events) = crate::harness::reply_of(&String::from_utf8(answer).unwrap());
+    assert_eq!((status, &events), (200, &execution["events"]));
+}

@@ -240,8 +240,8 @@ fn executions_print_what_old_scripts_read() {
         1
     );
     assert!(ok(&daemon, &["exec", "events", id]).contains("input_echo"));
-    let execution = json(&daemon, &["exec", "repl", &session, "x"]);
-    assert_eq!(execution["result"]["json"], 40);
+    let execution = json(&daemon, &["exec", "repl", &session, "-x"]);
+    assert_eq!(execution["result"]["json"], -40);
 }
 
 #[test]
