@@ -270,7 +270,7 @@ fn an_answer_that_is_read_slowly_comes_whole() {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     // Some three seconds in all, without a pause as long as the idle timeout.
-    while stream.by_ref().take(1 << 20).read_to_end(&mut answer).unwrap() > 0 {
+    while Read::by_ref(&mut stream).take(1 << 20).read_to_end(&mut answer).unwrap() > 0 {
         std::thread::sleep(Duration::from_millis(80));
     }
     let (status, events) = crate::harness::reply_of(&String::from_utf8(answer).unwrap());
