@@ -219,6 +219,10 @@ enum CliError {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run_command(cli) {
+        Ok(_) if !printer::is_written() => {
+            printer::stderr_line("vm-system: the output could not be written");
+            Exit::Failed.into()
+        }
         Ok(exit) => exit.into(),
         Err(error) => {
             printer::stderr_line(&format!("vm-system: {}", escape::lines(&error.to_string())));

@@ -3,7 +3,10 @@
 //! Invariant: an answer is either of the type that the method names or a [`ClientError`] that tells
 //! a refusal from a daemon that is not there.
 
-use crate::error::ErrorCode;
+mod error;
+
+pub use error::{ClientError, Refusal};
+
 use crate::wire::{
     AddCapability, AddName, AddStartupFile, BASE, Capability, CatalogueEntry, CreateSession,
     CreateTemplate, Execution, Health, NameChanged, RunFile, RunSnippet, RuntimeSummary, Session,
@@ -31,59 +34,6 @@ const MAX_ANSWER_BYTES: usize = 1 << 30;
 pub struct Client {
     base: String,
     http: HttpClient<HttpConnector, Full<Bytes>>,
-}
-
-/// Why there is no answer of the type that was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The address is none of an HTTP server.
-    #[error("'{url}' is not the address of a daemon; one is like http://127.0.0.1:3210")]
-    Address {
-        /// As it was given.
-        url: String,
-    },
-    /// Nothing answers there.
-    #[error("no daemon answers at {url}: {source}")]
-    Unreachable {
-        /// Where.
-        url: String,
-        /// What the connection said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The daemon refused.
-    #[error("{} ({} {})", .0.message, .0.status.as_u16(), .0.code)]
-    Refused(Box<Refusal>),
-    /// What answers is not a daemon, or one of another version.
-    #[error("{url} answers what this client does not understand: {reason}")]
-    Protocol {
-        /// Where.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-/// What a daemon refuses, and why.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The status.
-    pub status: StatusCode,
-    /// The code, as [`ErrorCode`] knows it or not.
-    pub code: String,
-    /// One sentence.
-    pub message: String,
-    /// Ids and limits.
-    pub details: Map<String, Value>,
-}
-
-impl ClientError {
-    /// The code of a refusal.
-    pub fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Refused(refusal) => ErrorCode::parse(&refusal.code),
-            Self::Address { .. } | Self::Unreachable { .. } | Self::Protocol { .. } => None,
-        }
-    }
 }
 
 /// What a session is made of.

@@ -1,15 +1,17 @@
 //! The bodies of the API, requests and answers, as both the server and the client know them.
 //!
-//! Invariant: the shapes are those of docs/api.md. In requests every field is optional here, so
-//! that one that is missing is told from one of the wrong type; the routes check them.
+//! Invariant: the shapes are those of docs/api.md.
 
-use crate::settings_patch::SettingsPatch;
-use crate::strict_json;
-use crate::whole::Whole;
+mod request;
+
+pub(crate) use request::{
+    AddCapability, AddName, AddStartupFile, CreateSession, CreateTemplate, Nothing, RunFile,
+    RunSnippet, UpdateTemplate,
+};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use serde_json::Value;
 use vm_host::catalogue;
 use vm_storage::{
     CapabilityKind, Event, Limits, Resolver, RuntimeSettings, SessionId, SessionStatus, TemplateId,
@@ -18,84 +20,6 @@ use vm_storage::{
 
 /// The path that every route begins with.
 pub const BASE: &str = "/api/v1";
-
-/// A new template.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct CreateTemplate {
-    pub(crate) name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) engine: Option<String>,
-}
-
-/// A change of a template.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct UpdateTemplate {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) name: Option<String>,
-    #[serde(deserialize_with = "strict_json::object")]
-    pub(crate) settings: SettingsPatch,
-}
-
-/// A new capability of a template.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AddCapability {
-    pub(crate) kind: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) enabled: Option<bool>,
-    pub(crate) config: Option<Value>,
-}
-
-/// A new startup file of a template.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AddStartupFile {
-    pub(crate) path: Option<String>,
-    pub(crate) order_index: Option<Whole>,
-    pub(crate) mode: Option<String>,
-}
-
-/// A module or library to add to a template.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AddName {
-    pub(crate) name: Option<String>,
-}
-
-/// A new session.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct CreateSession {
-    pub(crate) template_id: Option<String>,
-    pub(crate) workspace_id: Option<String>,
-    pub(crate) base_commit_oid: Option<String>,
-    pub(crate) worktree_path: Option<String>,
-}
-
-/// A snippet to run.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RunSnippet {
-    pub(crate) session_id: Option<String>,
-    pub(crate) input: Option<String>,
-}
-
-/// A file to run.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RunFile {
-    pub(crate) session_id: Option<String>,
-    pub(crate) path: Option<String>,
-    pub(crate) args: Option<Map<String, Value>>,
-    pub(crate) env: Option<BTreeMap<String, String>>,
-}
-
-/// Nothing, for routes that take no body.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Nothing {}
 
 /// A template without its parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use vm_host::Observer;
 use vm_storage::{ConsoleLevel, Event, EventPayload, Execution, ExecutionError, ValueType};
 
@@ -48,9 +49,21 @@ pub(super) fn stderr_line(text: &str) {
     quietly(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// A reader that went away is no reason to stop the script.
+/// Whether something that was printed could not be written.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// A reader that went away is no reason to stop the script. A disk that is full is none either, but
+/// the command must not end as if all had been written.
 fn quietly(result: io::Result<()>) {
-    drop(result);
+    if result.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+        LOST.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes out what is held back, and says whether all that was printed is written.
+pub(super) fn is_written() -> bool {
+    quietly(io::stdout().flush());
+    !LOST.load(Ordering::Relaxed)
 }
 
 /// What a script threw, with its stack when it has one.

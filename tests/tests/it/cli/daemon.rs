@@ -349,6 +349,19 @@ fn hostile_names_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_left_is_none() {
+    let folder = crate::harness::Folder::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = folder.command(&["libs", "list"]);
+    assert_eq!(command.stdout(full).status().unwrap().code(), Some(70));
+    let mut command = folder.command(&["completions", "bash"]);
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
 fn there_are_completions_for_shells() {
     let folder = crate::harness::Folder::new();
     for shell in ["bash", "zsh", "fish"] {
