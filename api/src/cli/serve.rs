@@ -6,7 +6,7 @@ use super::{Exit, printer};
 use crate::server::{Server, ServerOptions};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,7 +20,7 @@ const DEFAULT_DB: &str = "vm-system.redb";
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Address and port; port 0 takes a free one. Only loopback addresses: there is no auth yet
-    #[arg(long, value_name = "ADDR:PORT", default_value_t = default_address())]
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = default_address(), value_parser = address)]
     listen: SocketAddr,
     /// Folder of the libraries that templates name
     #[arg(long, value_name = "DIR", default_value = super::libs::DEFAULT_FOLDER)]
@@ -163,6 +163,15 @@ fn server_options(args: &ServeArgs) -> ServerOptions {
         idle_timeout: seconds(args.idle_timeout_s),
         write_timeout: seconds(args.write_timeout_s),
     }
+}
+
+/// An address with its port; a name is looked up.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let found = text.to_socket_addrs().map_err(|error| error.to_string())?.next();
+    found.ok_or_else(|| "the name has no address".to_owned())
 }
 
 /// Seconds of a timeout.

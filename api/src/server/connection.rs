@@ -26,8 +26,9 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Bytes of the headers of an HTTP/2 request, uncompressed.
 const MAX_HEADER_LIST_BYTES: u32 = 32 << 10;
 
-/// Requests under way on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 64;
+/// Requests under way on one HTTP/2 connection. Clients begin up to 100 before they have been told
+/// (RFC 9113 asks for no less), and fewer would only be refused.
+const MAX_STREAMS: u32 = 128;
 
 /// A connection that was accepted.
 pub(super) struct Connection {

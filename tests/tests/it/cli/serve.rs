@@ -27,6 +27,18 @@ fn it_prints_one_line_and_everything_else_goes_to_stderr() {
 }
 
 #[test]
+fn it_listens_by_name_too() {
+    let folder = Folder::new();
+    let mut child = folder.command(&["serve", "--listen", "localhost:0"]).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(line.starts_with("listening on http://"), "{line}");
+}
+
+#[test]
 fn it_listens_on_this_machine_alone() {
     let folder = Folder::new();
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
