@@ -19,6 +19,8 @@ pub mod exports {
     pub const INITIALIZE: &str = "_initialize";
     /// `(seed: i64, flags: i32) -> ()`: see [`super::begin_flags`].
     pub const BEGIN: &str = "vm_begin";
+    /// `(seed: i64) -> ()`: new entropy for a memory that was restored.
+    pub const RESEED: &str = "vm_reseed";
     /// `(len) -> address`, 0 when memory is short.
     pub const ALLOC: &str = "vm_alloc";
     /// `(address, len) -> ()`.

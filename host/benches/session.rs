@@ -6,7 +6,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::path::PathBuf;
 use vm_host::bare::BareEngine;
-use vm_host::{Host, HostOptions, SessionRequest, Source};
+use vm_host::{Host, HostOptions, PageTracking, SessionRequest, Source};
 use vm_storage::{Storage, StorageOptions, Template};
 
 fn cache_dir() -> PathBuf {
@@ -19,7 +19,8 @@ fn repl() -> Source {
 
 fn bare(criterion: &mut Criterion) {
     let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let engine = BareEngine::new(Some(cache_dir())).expect("the engine starts");
+    let engine =
+        BareEngine::new(Some(cache_dir()), PageTracking::Kernel).expect("the engine starts");
     criterion.bench_function("new session + 1+1 + drop, no commit", |bencher| {
         bencher.to_async(&tokio).iter(async || {
             let mut runtime = engine.runtime().await.expect("the pool has room");
@@ -30,6 +31,44 @@ fn bare(criterion: &mut Criterion) {
     criterion.bench_function("warm 1+1, no commit", |bencher| {
         bencher.iter(|| tokio.block_on(runtime.evaluate("1+1")));
     });
+}
+
+/// `1+1` as a transaction on heaps of several sizes: what its pages cost beside running it, on the
+/// good path and when it is rolled back.
+fn transactions(criterion: &mut Criterion) {
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
+    for tracking in [PageTracking::Kernel, PageTracking::Comparison] {
+        let engine = BareEngine::new(Some(cache_dir()), tracking).expect("the engine starts");
+        for mib in [1, 16, 64] {
+            let mut runtime = tokio.block_on(engine.runtime()).expect("the pool has room");
+            let fill = format!(
+                "var heap = []; for (let i = 0; i < {mib}; i++) heap.push(new Uint8Array(1 << 20).fill(i + 1))"
+            );
+            tokio.block_on(engine.transaction(&mut runtime, &fill));
+            let (memory, kept) = runtime.bytes();
+            println!("{mib} MiB of heap: memory of {memory} bytes, {kept} bytes to go back to");
+            criterion.bench_function(&format!("{tracking:?}: 1+1, heap of {mib} MiB"), |bencher| {
+                bencher.iter(|| tokio.block_on(engine.transaction(&mut runtime, "1+1")));
+            });
+            let touch = "var n = ~~globalThis.n + 1; heap[0].fill(n); 1+1";
+            criterion.bench_function(
+                &format!("{tracking:?}: a MiB changed, heap of {mib} MiB"),
+                |bencher| {
+                    bencher.iter(|| tokio.block_on(engine.transaction(&mut runtime, touch)));
+                },
+            );
+            let mut slot = Some(runtime);
+            criterion.bench_function(
+                &format!("{tracking:?}: roll back, heap of {mib} MiB"),
+                |bencher| {
+                    bencher.iter(|| {
+                        let runtime = slot.take().expect("put back below");
+                        slot = Some(tokio.block_on(engine.roll_back(runtime)));
+                    });
+                },
+            );
+        }
+    }
 }
 
 fn durable(criterion: &mut Criterion) {
@@ -72,5 +111,5 @@ fn durable(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, bare, durable);
+criterion_group!(benches, bare, transactions, durable);
 criterion_main!(benches);

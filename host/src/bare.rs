@@ -1,26 +1,40 @@
 //! A runtime without a session or a store, for the benchmarks alone (feature `bench`): what the
 //! engine costs by itself.
 
-use crate::HostError;
 use crate::engine::{Engine, EngineOptions};
+use crate::heap::{Heap, PAGE};
 use crate::recorder::SharedRecorder;
 use crate::runtime::{Console, Grants, Runtime, RuntimeOptions, Script};
+use crate::scheduler::{Concurrency, Scheduler};
+use crate::{HostError, PageTracking};
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
 use vm_storage::{ExecutionId, Limits};
 
-/// The engine, made once.
-pub struct BareEngine(Engine);
+/// Bytes of linear memory that a runtime may have.
+const MAX_MEMORY_BYTES: u64 = 256 << 20;
 
-/// One instance of the guest.
-pub struct BareRuntime(Runtime);
+/// The engine, made once.
+pub struct BareEngine {
+    engine: Engine,
+    scheduler: Scheduler,
+}
+
+/// One instance of the guest, and the heap it goes back to.
+pub struct BareRuntime {
+    runtime: Runtime,
+    heap: Heap,
+}
 
 impl BareEngine {
     /// Compiles or loads the guest.
     ///
     /// # Errors
     /// When the machine cannot run it.
-    pub fn new(cache_dir: Option<PathBuf>) -> Result<Self, HostError> {
-        Engine::new(&EngineOptions { max_sessions: 16, cache_dir }).map(Self)
+    pub fn new(cache_dir: Option<PathBuf>, tracking: PageTracking) -> Result<Self, HostError> {
+        let engine = Engine::new(&EngineOptions { max_sessions: 16, cache_dir, tracking })?;
+        Ok(Self { engine, scheduler: Scheduler::new(Concurrency::default()) })
     }
 
     /// A fresh instance, as a new session gets it.
@@ -28,12 +42,40 @@ impl BareEngine {
     /// # Errors
     /// When the pool is full.
     pub async fn runtime(&self) -> Result<BareRuntime, HostError> {
-        let options = RuntimeOptions {
-            max_memory_bytes: 128 << 20,
-            grants: Grants::default(),
-            console: Console::Present,
+        let runtime = Runtime::new(&self.engine, options()).await?;
+        Ok(BareRuntime { runtime, heap: Heap::new(Arc::clone(&self.engine.image)) })
+    }
+
+    /// Evaluates a script as a transaction, all but its commit; gives the pages it changed.
+    ///
+    /// # Panics
+    /// When the script does not come to its end.
+    pub async fn transaction(&self, bare: &mut BareRuntime, source: &str) -> usize {
+        let BareRuntime { runtime, heap } = bare;
+        let faulted = {
+            let work = pin!(evaluate(runtime, source));
+            let mut slices = self.scheduler.slices(work).await;
+            (&mut slices).await;
+            slices.faulted()
         };
-        Runtime::new(&self.0, options).await.map(BareRuntime)
+        if faulted {
+            runtime.note_faults();
+        }
+        let changes = self.scheduler.run(runtime.changes(heap)).await;
+        let pages = changes.pages.len();
+        heap.apply(changes);
+        pages
+    }
+
+    /// Drops the instance and restores another.
+    ///
+    /// # Panics
+    /// When the pool is full.
+    pub async fn roll_back(&self, bare: BareRuntime) -> BareRuntime {
+        let BareRuntime { runtime, heap } = bare;
+        runtime.discard();
+        let runtime = self.scheduler.run(Runtime::restore(&self.engine, options(), &heap)).await;
+        BareRuntime { runtime: runtime.expect("the pool has room"), heap }
     }
 }
 
@@ -43,12 +85,29 @@ impl BareRuntime {
     /// # Panics
     /// When the script does not come to its end.
     pub async fn evaluate(&mut self, source: &str) -> usize {
-        let recorder = SharedRecorder::new(ExecutionId::new(), &Limits::default(), None);
-        self.0.begin(u64::MAX / 2, recorder.clone());
-        let script = Script { name: "bench.js", source: source.as_bytes(), flags: 0 };
-        let ended = self.0.evaluate(script).await;
-        self.0.end(u64::MAX / 2);
-        assert!(ended.is_ok(), "a benchmark's script ends: {ended:?}");
-        recorder.lock().events().len()
+        evaluate(&mut self.runtime, source).await
     }
+
+    /// Bytes of its memory, and of the pages kept to go back to.
+    pub fn bytes(&self) -> (u64, usize) {
+        (self.runtime.memory_bytes(), self.heap.pages().count() * PAGE)
+    }
+}
+
+fn options() -> RuntimeOptions {
+    RuntimeOptions {
+        max_memory_bytes: MAX_MEMORY_BYTES,
+        grants: Grants::default(),
+        console: Console::Present,
+    }
+}
+
+async fn evaluate(runtime: &mut Runtime, source: &str) -> usize {
+    let recorder = SharedRecorder::new(ExecutionId::new(), &Limits::default(), None);
+    runtime.begin(u64::MAX / 2, recorder.clone());
+    let script = Script { name: "bench.js", source: source.as_bytes(), flags: 0 };
+    let ended = runtime.evaluate(script).await;
+    runtime.end(u64::MAX / 2);
+    assert!(ended.is_ok(), "a benchmark's script ends: {ended:?}");
+    recorder.lock().events().len()
 }

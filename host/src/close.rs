@@ -1,4 +1,4 @@
-//! Ending: one session by a client's wish, or all of them because the host ends.
+//! Ending: an execution or a session by a client's wish, or all of them because the host ends.
 //!
 //! Invariant: when [`Host::shutdown`] has returned, everything that was answered, and the record of
 //! everything that was cancelled, is durable, and no session is left that the next host on the same
@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::live::{Closing, LiveSession};
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use vm_storage::{Session, SessionId, SessionStatus};
+use vm_storage::{Execution, ExecutionId, Session, SessionId, SessionStatus};
 
 impl Host {
     /// Ends a session: what runs in it is cancelled, its runtime is dropped. Closing one that is
@@ -33,19 +33,37 @@ impl Host {
         let host = self.clone();
         self.detached(async move {
             let mut slot = live.slot.lock().await;
-            slot.runtime = None;
-            let stored = if slot.session.status == SessionStatus::Closed {
-                Ok(())
-            } else {
+            if slot.session.status.is_live() {
                 let closed = closing.close(&slot.session);
                 let stored = host.storage().put_session(closed.clone()).await;
+                if closing == Closing::ByClient
+                    && let Err(error) = stored
+                {
+                    // It goes on: what runs in it was cancelled, and nothing else was lost.
+                    live.keep_open();
+                    return Err(error.into());
+                }
                 slot.session = closed;
-                stored.map_err(HostError::from)
-            };
-            host.leave(live.id, &stored);
-            stored.map(|()| slot.session.clone())
+                slot.clear();
+                host.sessions().remove(live.id);
+                stored?;
+            }
+            host.sessions().remove(live.id);
+            Ok(slot.session.clone())
         })
         .await
+    }
+
+    /// Ends an execution: its session is as it was before it, and ready. One that has ended stays
+    /// as it is. Gives it when it is over and durable.
+    ///
+    /// # Errors
+    /// `ExecutionNotFound`, and the states of the store.
+    pub async fn cancel_execution(&self, id: ExecutionId) -> Result<Execution, HostError> {
+        if let Some(running) = self.running().find(id) {
+            running.cancel().await;
+        }
+        self.execution(id).await
     }
 
     /// Closes a session that has no runtime any more.

@@ -9,11 +9,14 @@ mod cache;
 mod image;
 
 use crate::error::HostError;
+use crate::heap::{PageTracking, PageWatch};
 use crate::imports;
-use crate::limits::MAX_MEMORY_BYTES;
+use crate::limits::{MAX_MEMORY_BYTES, SETUP_FUEL};
 use crate::runtime::State;
 use cache::ModuleCache;
 use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use vm_guest::abi::exports;
 use wasmtime::{
     Config, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
@@ -47,6 +50,13 @@ pub(crate) struct Engine {
     pub(crate) code: Module,
     /// A memory in which the guest has been initialised.
     pub(crate) base: InstancePre<State>,
+    /// The bytes of that memory.
+    pub(crate) image: Arc<[u8]>,
+    /// The kernel's tracking of written pages, where there is one.
+    pub(crate) watch: Option<Arc<PageWatch>>,
+    /// One permit for each instance that the pool has room for. An instance that is being dropped
+    /// still holds its own, so that whoever needs its place waits for that.
+    pub(crate) places: Arc<Semaphore>,
 }
 
 /// What the engine is made for.
@@ -56,30 +66,64 @@ pub(crate) struct EngineOptions {
     pub(crate) max_sessions: u32,
     /// Folder for compiled code; `None` compiles at every start.
     pub(crate) cache_dir: Option<PathBuf>,
+    /// How the pages that an execution changed are found.
+    pub(crate) tracking: PageTracking,
 }
 
 impl Engine {
     /// Compiles or loads the guest and makes the base image. Takes a second when nothing is
     /// cached, so not on an async worker.
     pub(crate) fn new(options: &EngineOptions) -> Result<Self, HostError> {
+        Self::of_guest(vm_guest::wasm(), options)
+    }
+
+    /// An engine for any guest of the same border, which is trusted no more than ours.
+    pub(crate) fn of_guest(guest: &[u8], options: &EngineOptions) -> Result<Self, HostError> {
         let wasm =
             wasmtime::Engine::new(&config(options.max_sessions)).map_err(HostError::engine)?;
-        let guest = vm_guest::split(vm_guest::wasm())?;
+        let guest = vm_guest::split(guest)?;
         let cache = ModuleCache::new(options.cache_dir.clone());
         let code = cache.load_or_compile(&wasm, "guest", &guest.code)?;
         let mut linker = Linker::new(&wasm);
         imports::add_to_linker(&mut linker).map_err(HostError::engine)?;
         let initial = Module::new(&wasm, &guest.initial_memory).map_err(HostError::engine)?;
-        let initialised = initialised_memory(&wasm, &linker, &code, &initial)?;
-        let base = Module::new(&wasm, image::encode(&initialised)).map_err(HostError::engine)?;
+        let image: Arc<[u8]> = initialised_memory(&wasm, &linker, &code, &initial)?.into();
+        let base = Module::new(&wasm, image::encode(&image)).map_err(HostError::engine)?;
         let base = linker.instantiate_pre(&base).map_err(HostError::engine)?;
-        Ok(Self { wasm, linker, code, base })
+        let places = Arc::new(Semaphore::new(instances(options.max_sessions) as usize));
+        Ok(Self { wasm, linker, code, base, image, watch: watch(options.tracking), places })
     }
+
+    /// How changed pages are found.
+    pub(crate) fn tracking(&self) -> PageTracking {
+        match self.watch {
+            Some(_) => PageTracking::Kernel,
+            None => PageTracking::Comparison,
+        }
+    }
+}
+
+fn watch(tracking: PageTracking) -> Option<Arc<PageWatch>> {
+    match tracking {
+        PageTracking::Comparison => None,
+        PageTracking::Kernel => match PageWatch::open() {
+            Ok(watch) => Some(Arc::new(watch)),
+            Err(error) => {
+                tracing::info!(%error, "the kernel does not track pages: memories are compared");
+                None
+            }
+        },
+    }
+}
+
+/// Instances there may be at one time.
+fn instances(max_sessions: u32) -> u32 {
+    max_sessions.saturating_add(COMPILING_SESSIONS)
 }
 
 fn config(max_sessions: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    let sessions = max_sessions.saturating_add(COMPILING_SESSIONS);
+    let sessions = instances(max_sessions);
     pool.total_memories(sessions)
         .total_core_instances(sessions.saturating_mul(INSTANCES_PER_SESSION))
         .total_tables(sessions)
@@ -110,7 +154,7 @@ fn initialised_memory(
 ) -> Result<Vec<u8>, HostError> {
     let make = || -> wasmtime::Result<Vec<u8>> {
         let mut store = Store::new(wasm, State::for_base_image());
-        store.set_fuel(u64::MAX)?;
+        store.set_fuel(SETUP_FUEL)?;
         let memory = block_on(linker.instantiate_async(&mut store, initial))?;
         let memory = memory
             .get_memory(&mut store, exports::MEMORY)

@@ -94,9 +94,11 @@ pub enum HostError {
         /// What is wrong with it.
         source: LibraryError,
     },
-    /// As many sessions are live as this host allows.
-    #[error("there are {limit} live sessions, as many as this host allows")]
+    /// There are as many of something as this host allows.
+    #[error("there are {limit} {what}, as many as this host allows")]
     CapacityExceeded {
+        /// Of what.
+        what: Capacity,
         /// How many.
         limit: u32,
         /// When to try again.
@@ -114,6 +116,24 @@ pub enum HostError {
     /// The WebAssembly engine failed in a way that is not a script's doing.
     #[error("the engine failed: {0}")]
     Engine(String),
+}
+
+/// What a host has a bounded number of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capacity {
+    /// Sessions that are starting or ready.
+    Sessions,
+    /// Executions, and sessions being made, that have started or wait to start.
+    Executions,
+}
+
+impl std::fmt::Display for Capacity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sessions => "live sessions",
+            Self::Executions => "executions under way",
+        })
+    }
 }
 
 pub use crate::library::LibraryError;

@@ -1,15 +1,26 @@
 //! One execution, from its first event to its commit.
 //!
-//! Invariant: what [`Run::run`] answers is durable. An execution that did not come to its end
-//! takes its session with it, because the instance it was in is garbage; the session is committed
-//! as crashed in the same transaction.
+//! An execution is a transaction on its session's heap:
+//!
+//! ```text
+//!  admitted ─▶ started ─▶ restored ─▶ runs in slices ─┬─ value, exception ─▶ changes ─▶ commit ─▶ heap
+//!                 │            │            │         │                                  │ fails
+//!                 └──cancel────┴────────────┴─────────┴─ timeout, trap, limit ─▶ commit ─┴▶ rolled back
+//! ```
+//!
+//! Invariant: what [`Run::run`] answers is durable, and the session's heap is the state of the last
+//! execution that came to its end and was committed. The instance of one that did not is never
+//! called again. What a script did outside its heap, files it wrote, stays done.
 
 use crate::error::HostError;
+use crate::heap::Delta;
+use crate::host::Host;
 use crate::limits;
 use crate::live::{Closing, Slot};
 use crate::recorder::{Observer, SharedRecorder};
-use crate::running::Running;
+use crate::running::Entry;
 use crate::runtime::{Failure, Runtime, Script};
+use crate::scheduler::{Admission, Slices};
 use crate::template_module::BrokenPart;
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -25,6 +36,9 @@ use vm_storage::{
 /// An execution that takes longer than this is committed as running, so that a host which dies
 /// leaves a trace of it.
 const CHECKPOINT_AFTER: Duration = Duration::from_millis(50);
+
+/// What the event of a stopped execution says of the session.
+const ROLLED_BACK: &str = "the session is as it was before this execution";
 
 /// An execution that is over and durable, with all its events.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,9 +73,9 @@ type End = Result<Outcome, Failure>;
 
 /// What an execution needs of its surroundings.
 pub(crate) struct Run<'a> {
-    pub(crate) storage: &'a Storage,
-    pub(crate) running: &'a Running,
+    pub(crate) host: &'a Host,
     pub(crate) slot: &'a mut Slot,
+    pub(crate) admission: &'a mut Admission,
     pub(crate) closing: watch::Receiver<Closing>,
     pub(crate) observer: Option<Observer>,
     /// What the session becomes when the execution ends well; `None` leaves it as it is. Startup
@@ -69,44 +83,116 @@ pub(crate) struct Run<'a> {
     pub(crate) then: Option<SessionStatus>,
 }
 
+/// What came of running an execution.
+struct Attempt {
+    end: End,
+    /// Events that are durable already.
+    committed: usize,
+    /// What it changed, if it came to its end.
+    changes: Option<Delta>,
+}
+
+impl Attempt {
+    fn failed(failure: Failure) -> Self {
+        Self { end: Err(failure), committed: 0, changes: None }
+    }
+}
+
 impl Run<'_> {
     /// Runs it and commits it.
     pub(crate) async fn run(mut self, spec: Spec, work: Work<'_>) -> Result<Finished, HostError> {
-        let limits = self.slot.session.template.settings.limits;
+        let session = &self.slot.session;
+        if !session.status.is_live() {
+            // It crashed or was closed while this execution was on its way in.
+            let (id, status) = (session.id, session.status);
+            return Err(HostError::SessionNotReady { id, status });
+        }
+        let limits = session.template.settings.limits;
         let mut execution = self.execution(spec);
+        let running = self.host.running().enter(&execution);
         let recorder = SharedRecorder::new(execution.id, &limits, self.observer.take());
         let echo =
             execution.input.as_ref().or(execution.path.as_ref()).cloned().unwrap_or_default();
         let echoed = recorder.lock().push(EventPayload::InputEcho { text: echo });
-        let fuel = limits::fuel(&limits);
-        let started = Instant::now();
-        let slot = &mut *self.slot;
-        let Some(runtime) = slot.runtime.as_mut() else {
-            // It crashed or was closed while this execution was on its way in.
-            let (id, status) = (slot.session.id, slot.session.status);
-            return Err(HostError::SessionNotReady { id, status });
+        let attempt = match echoed {
+            Ok(()) => self.attempt(&mut execution, &running, &recorder, work).await?,
+            Err(limit) => Attempt::failed(Failure::Output(limit)),
         };
-        let _running = self.running.enter(&execution);
+        self.conclude(&mut execution, &recorder, &attempt.end);
+        self.commit(execution, &recorder, attempt).await
+    }
+
+    /// Waits for its turn, runs it, and finds what it changed.
+    async fn attempt(
+        &mut self,
+        execution: &mut Execution,
+        running: &Entry,
+        recorder: &SharedRecorder,
+        work: Work<'_>,
+    ) -> Result<Attempt, HostError> {
+        let mut closing = self.closing.clone();
+        let mut stopped = pin!(async {
+            tokio::select! {
+                biased;
+                () = running.cancelled() => Failure::Cancelled,
+                // The sender outlives this: it is the session's.
+                _ = closing.wait_for(|closing| *closing != Closing::No) => Failure::Closed,
+            }
+        });
+        let scheduler = self.host.scheduler();
+        let prepared = async {
+            self.admission.start().await;
+            scheduler.run(self.slot.restored(self.host.engine())).await.map(drop)
+        };
+        tokio::select! {
+            biased;
+            prepared = prepared => prepared?,
+            failure = &mut stopped => return Ok(Attempt::failed(failure)),
+        }
+        let limits = self.slot.session.template.settings.limits;
+        let fuel = limits::fuel(&limits);
+        let runtime = self.slot.runtime.as_mut().expect("restored above");
         runtime.begin(fuel, recorder.clone());
-        let (end, committed) = if let Err(limit) = echoed {
-            (Err(Failure::Output(limit)), 0)
-        } else {
-            let checkpoint = Checkpoint {
-                storage: self.storage,
-                execution: &execution,
-                session: self.then.is_some().then_some(&slot.session),
-                recorder: &recorder,
+        let checkpoint = Checkpoint {
+            storage: self.host.storage(),
+            execution,
+            session: self.then.is_some().then_some(&self.slot.session),
+            recorder,
+        };
+        let (end, committed, wall) = {
+            let work = pin!(perform(runtime, work, recorder));
+            let slices = tokio::select! {
+                biased;
+                slices = scheduler.slices(work) => slices,
+                failure = &mut stopped => return Ok(Attempt::failed(failure)),
             };
+            let started = Instant::now();
             let deadline = Duration::from_millis(limits.wall_ms);
-            let work = perform(runtime, work, &recorder);
-            drive(work, deadline, &mut self.closing, checkpoint).await
+            let (end, committed) = drive(slices, deadline, stopped.as_mut(), checkpoint).await;
+            (end, committed, started.elapsed())
         };
         execution.metrics.fuel_used = runtime.end(fuel);
         execution.metrics.peak_memory_bytes = runtime.memory_bytes();
-        execution.metrics.wall_ms =
-            u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let lost = conclude(&mut execution, &recorder, end);
-        self.commit(execution, &recorder, committed, lost).await
+        execution.metrics.wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+        // A guest may have swallowed the error that passing a limit was.
+        let passed = recorder.lock().passed();
+        let (end, faulted) = match (end, passed) {
+            (Err(failure), _) => return Ok(Attempt { committed, ..Attempt::failed(failure) }),
+            (Ok(_), Some(limit)) => {
+                let failure = Failure::Output(limit);
+                return Ok(Attempt { committed, ..Attempt::failed(failure) });
+            }
+            (Ok(ended), None) => ended,
+        };
+        if faulted {
+            runtime.note_faults();
+        }
+        let changes = scheduler.run(runtime.changes(&self.slot.heap));
+        tokio::select! {
+            biased;
+            changes = changes => Ok(Attempt { end: Ok(end), committed, changes: Some(changes) }),
+            failure = &mut stopped => Ok(Attempt { committed, ..Attempt::failed(failure) }),
+        }
     }
 
     fn execution(&self, spec: Spec) -> Execution {
@@ -127,70 +213,91 @@ impl Run<'_> {
         }
     }
 
-    /// Commits the execution, the events after the first `committed`, and what became of the
-    /// session.
+    /// Writes into the execution, and as a system event, how it ended.
+    fn conclude(&self, execution: &mut Execution, recorder: &SharedRecorder, end: &End) {
+        let mut recorder = recorder.lock();
+        match end {
+            Ok(Outcome::Value) => {
+                execution.status = ExecutionStatus::Ok;
+                execution.result = recorder.value().cloned();
+            }
+            Ok(Outcome::Threw) => {
+                let (message, stack) = recorder.exception().unwrap_or(("the script failed", None));
+                let (message, stack) = (message.to_owned(), stack.map(str::to_owned));
+                execution.status = ExecutionStatus::Error;
+                execution.error = Some(ExecutionError { message, stack, code: None });
+            }
+            Err(failure) => {
+                let (code, message) = failure.described();
+                let goes_on = self.then.is_none() && *failure != Failure::Closed;
+                let said =
+                    if goes_on { format!("{message}; {ROLLED_BACK}") } else { message.clone() };
+                recorder.system(said, ConsoleLevel::Error);
+                execution.status = stopped_status(code);
+                execution.error = Some(ExecutionError { message, stack: None, code: Some(code) });
+            }
+        }
+        execution.ended_at = Some(now());
+        execution.metrics.events = recorder.events().len() as u64;
+        execution.metrics.output_bytes = recorder.output_bytes();
+    }
+
+    /// Commits the execution, its events that are not durable yet, and what became of the session.
     async fn commit(
         self,
         execution: Execution,
         recorder: &SharedRecorder,
-        committed: usize,
-        lost: Lost,
+        attempt: Attempt,
     ) -> Result<Finished, HostError> {
+        let Attempt { end, committed, changes } = attempt;
         let events = recorder.lock().events().to_vec();
-        let session = &mut self.slot.session;
-        let failed_to_start = self.then.is_some() && execution.status != ExecutionStatus::Ok;
+        let Slot { session, .. } = self.slot;
         let closing = *self.closing.borrow();
-        if execution.status == ExecutionStatus::Cancelled && closing != Closing::No {
+        let failed_to_start = self.then.is_some() && execution.status != ExecutionStatus::Ok;
+        if end == Err(Failure::Closed) {
             *session = closing.close(session);
-            self.slot.runtime = None;
-        } else if lost == Lost::Yes || failed_to_start {
+        } else if failed_to_start {
             session.status = SessionStatus::Crashed;
             session.last_error = execution.error.as_ref().map(|error| error.message.clone());
-            self.slot.runtime = None;
         } else if let Some(status) = self.then {
             session.status = status;
         }
-        let changed = self.then.is_some() || lost == Lost::Yes;
+        let changed = self.then.is_some() || !session.status.is_live();
         let commit = ExecutionCommit {
             execution: execution.clone(),
             new_events: events[committed..].to_vec(),
             session: changed.then(|| session.clone()),
         };
-        if let Err(error) = self.storage.commit_execution(commit).await {
-            // The heap is ahead of what is durable, and there is no image to go back to yet.
+        let stored = self.host.storage().commit_execution(commit).await;
+        if stored.is_err() && changed {
+            // What the session is, storage was to say: it is over.
             session.status = SessionStatus::Crashed;
-            self.slot.runtime = None;
-            return Err(error.into());
         }
+        if !session.status.is_live() {
+            self.slot.clear();
+        } else if let (Some(changes), Ok(())) = (changes, &stored) {
+            self.slot.heap.apply(changes);
+        } else {
+            self.slot.roll_back();
+        }
+        stored?;
         Ok(Finished { execution, events })
     }
 }
 
-/// Whether an execution took its session's state with it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lost {
-    Yes,
-    No,
-}
-
-/// Runs the work until it ends, its deadline passes or the session closes. Gives how it ended and
-/// how many of its events are durable already.
+/// Runs the work until it ends, its deadline passes or it is stopped. Gives how it ended, with
+/// whether threads had page faults meanwhile, and how many of its events are durable already.
 ///
 /// The script runs here, on an async worker: it gives the worker back after every slice of fuel,
 /// some 60 microseconds, so that no thread is held for long. The work is polled first, so that one
 /// which ends at once never sets a timer.
-async fn drive(
-    work: impl Future<Output = End>,
+async fn drive<F: Future<Output = End>>(
+    mut work: Slices<'_, F>,
     deadline: Duration,
-    closing: &mut watch::Receiver<Closing>,
+    mut stopped: std::pin::Pin<&mut impl Future<Output = Failure>>,
     checkpoint: Checkpoint<'_>,
-) -> (End, usize) {
-    let mut work = pin!(work);
+) -> (Result<(Outcome, bool), Failure>, usize) {
     let mut wall = pin!(tokio::time::sleep(deadline));
-    let mut closed = pin!(async {
-        // The sender outlives this: it is the session's.
-        drop(closing.wait_for(|closing| *closing != Closing::No).await);
-    });
     let mut due = pin!(tokio::time::sleep(CHECKPOINT_AFTER));
     let mut write = pin!(checkpoint.write());
     let mut is_due = false;
@@ -200,7 +307,7 @@ async fn drive(
             biased;
             end = &mut work => break end,
             () = &mut wall => break Err(Failure::WallTime),
-            () = &mut closed => break Err(Failure::Cancelled),
+            failure = &mut stopped => break Err(failure),
             () = &mut due, if !is_due => is_due = true,
             count = &mut write, if is_due && committed.is_none() => committed = Some(count),
         }
@@ -209,7 +316,7 @@ async fn drive(
     if is_due && committed.is_none() {
         committed = Some(write.await);
     }
-    (end, committed.unwrap_or(0))
+    (end.map(|outcome| (outcome, work.faulted())), committed.unwrap_or(0))
 }
 
 async fn perform(runtime: &mut Runtime, work: Work<'_>, recorder: &SharedRecorder) -> End {
@@ -261,38 +368,6 @@ impl Checkpoint<'_> {
             }
         }
     }
-}
-
-/// Writes into the execution, and as a system event, how it ended.
-fn conclude(execution: &mut Execution, recorder: &SharedRecorder, end: End) -> Lost {
-    let mut recorder = recorder.lock();
-    // A guest may have swallowed the error that passing a limit was.
-    let end = recorder.passed().map_or(end, |limit| Err(Failure::Output(limit)));
-    let lost = match end {
-        Ok(Outcome::Value) => {
-            execution.status = ExecutionStatus::Ok;
-            execution.result = recorder.value().cloned();
-            Lost::No
-        }
-        Ok(Outcome::Threw) => {
-            let (message, stack) = recorder.exception().unwrap_or(("the script failed", None));
-            let (message, stack) = (message.to_owned(), stack.map(str::to_owned));
-            execution.status = ExecutionStatus::Error;
-            execution.error = Some(ExecutionError { message, stack, code: None });
-            Lost::No
-        }
-        Err(failure) => {
-            let (code, message) = failure.described();
-            recorder.system(message.clone(), ConsoleLevel::Error);
-            execution.status = stopped_status(code);
-            execution.error = Some(ExecutionError { message, stack: None, code: Some(code) });
-            Lost::Yes
-        }
-    };
-    execution.ended_at = Some(now());
-    execution.metrics.events = recorder.events().len() as u64;
-    execution.metrics.output_bytes = recorder.output_bytes();
-    lost
 }
 
 /// The status of an execution that was stopped.

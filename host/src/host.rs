@@ -7,15 +7,18 @@
 use crate::engine::{Engine, EngineOptions};
 use crate::error::HostError;
 use crate::execution::{Finished, Run, Spec, Work};
+use crate::heap::PageTracking;
 use crate::library::{LibraryFolder, LibraryName};
 use crate::limits::{self, MAX_INPUT_BYTES};
 use crate::live::{LiveSession, Registry, Slot};
 use crate::recorder::Observer;
 use crate::running::Running;
 use crate::runtime::Script;
+use crate::scheduler::{Admission, Concurrency, Scheduler};
 use crate::startup::{SessionRequest, Startup, blocking, read_file};
 use crate::template_module::TemplateModules;
 use crate::worktree::Roots;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +46,11 @@ pub struct HostOptions {
     pub worktree_roots: Vec<PathBuf>,
     /// What no session may pass, whatever its template says.
     pub ceilings: Limits,
+    /// Executions that may be under way at one time.
+    pub concurrency: Concurrency,
+    /// How the pages that an execution changed are found; where the kernel does not offer it,
+    /// by comparison.
+    pub page_tracking: PageTracking,
 }
 
 impl HostOptions {
@@ -57,6 +65,8 @@ impl HostOptions {
             cache_dir: None,
             worktree_roots: Vec::new(),
             ceilings: limits::MAX,
+            concurrency: Concurrency::default(),
+            page_tracking: PageTracking::Kernel,
         }
     }
 }
@@ -85,8 +95,12 @@ pub enum Source {
 pub struct HostStats {
     /// Sessions that are starting or ready.
     pub live_sessions: usize,
+    /// Executions, and sessions being made, that have started or wait to start.
+    pub executions: usize,
     /// Template modules compiled since the host started.
     pub template_modules_compiled: u64,
+    /// How the pages that an execution changed are found.
+    pub page_tracking: PageTracking,
 }
 
 /// Sessions and what runs in them. Cheap to clone.
@@ -101,6 +115,7 @@ struct Inner {
     libraries: Arc<LibraryFolder>,
     roots: Arc<Roots>,
     ceilings: Limits,
+    scheduler: Scheduler,
     running: Running,
     /// Everything that must end before the store may be closed.
     tasks: TaskTracker,
@@ -114,12 +129,21 @@ impl Host {
     /// [`HostError::Engine`] when the machine cannot run it, [`HostError::Worktree`] when a root is
     /// no directory.
     pub async fn start(storage: Storage, options: HostOptions) -> Result<Self, HostError> {
-        let HostOptions { max_sessions, library_dir, cache_dir, worktree_roots, ceilings } =
-            options;
-        let engine = EngineOptions { max_sessions, cache_dir };
+        Self::of_guest(vm_guest::wasm().into(), storage, options).await
+    }
+
+    /// A host of any guest, trusted or not.
+    pub(crate) async fn of_guest(
+        guest: Cow<'static, [u8]>,
+        storage: Storage,
+        options: HostOptions,
+    ) -> Result<Self, HostError> {
+        let HostOptions { max_sessions, library_dir, cache_dir, .. } = options;
+        let worktree_roots = options.worktree_roots;
+        let engine = EngineOptions { max_sessions, cache_dir, tracking: options.page_tracking };
         let made = blocking(move || {
             let roots = Roots::open(&worktree_roots)?;
-            Ok::<_, HostError>((roots, Engine::new(&engine)?))
+            Ok::<_, HostError>((roots, Engine::of_guest(&guest, &engine)?))
         });
         let (roots, engine) = made.await??;
         Ok(Self(Arc::new(Inner {
@@ -129,7 +153,8 @@ impl Host {
             modules: TemplateModules::new(),
             libraries: Arc::new(LibraryFolder::open(&library_dir)),
             roots: Arc::new(roots),
-            ceilings,
+            ceilings: options.ceilings,
+            scheduler: Scheduler::new(options.concurrency),
             running: Running::default(),
             tasks: TaskTracker::new(),
             stopping: AtomicBool::new(false),
@@ -154,10 +179,11 @@ impl Host {
         observer: Option<Observer>,
     ) -> Result<Session, HostError> {
         self.refuse_when_stopping()?;
+        let admission = self.0.scheduler.admit()?;
         let host = self.clone();
         self.detached(async move {
             let template = host.template(request.template_id).await?;
-            Startup::new(&host, observer).create(template, request).await
+            Startup::new(&host, admission, observer).create(template, request).await
         })
         .await
     }
@@ -166,8 +192,8 @@ impl Host {
     /// does wrong, and the limits it passes, are in the execution, not an error.
     ///
     /// # Errors
-    /// `InputTooLarge`, `SessionNotFound`, `SessionNotReady`, `SessionBusy`, `InvalidPath`, `File`,
-    /// `Stopping`, and the states of the store.
+    /// `InputTooLarge`, `SessionNotFound`, `SessionNotReady`, `SessionBusy`, `CapacityExceeded`,
+    /// `InvalidPath`, `File`, `Stopping`, and the states of the store.
     pub async fn execute(
         &self,
         session: SessionId,
@@ -180,8 +206,9 @@ impl Host {
             return Err(self.absent(session).await?);
         };
         let slot = live.try_enter()?;
+        let admission = self.0.scheduler.admit()?;
         let host = self.clone();
-        self.detached(async move { host.run(&live, slot, source, observer).await }).await
+        self.detached(async move { host.run(&live, slot, admission, source, observer).await }).await
     }
 
     pub(crate) fn begin_stopping(&self) {
@@ -213,6 +240,7 @@ impl Host {
         &self,
         live: &LiveSession,
         mut slot: OwnedMutexGuard<Slot>,
+        mut admission: Admission,
         source: Source,
         observer: Option<Observer>,
     ) -> Result<Finished, HostError> {
@@ -226,28 +254,37 @@ impl Host {
             Source::File { path, args, env } => {
                 let max_bytes = limits::memory_bytes(&settings.limits);
                 let (worktree, name) = (Arc::clone(&slot.worktree), path.clone());
-                let source = blocking(move || read_file(&worktree, &name, max_bytes)).await??;
+                let read = blocking(move || read_file(&worktree, &name, max_bytes));
+                // A file system may take its time; closing the session does not wait for it.
+                let source = tokio::select! {
+                    biased;
+                    source = read => source??,
+                    () = live.closed() => {
+                        let (id, status) = (live.id, SessionStatus::Closed);
+                        return Err(HostError::SessionNotReady { id, status });
+                    }
+                };
                 let inputs = (json(&args), json(&env));
                 (Spec::file(path.clone(), args, env), path, source, Some(inputs))
             }
         };
         let run = Run {
-            storage: self.storage(),
-            running: &self.0.running,
+            host: self,
             slot: &mut slot,
+            admission: &mut admission,
             closing: live.closing(),
             observer,
             then: None,
         };
         let script = Script { name: &name, source: &source, flags };
         let finished = run.run(spec, Work::Script { script, inputs }).await;
-        if slot.runtime.is_none() {
+        if !slot.session.status.is_live() {
             self.leave(live.id, &finished);
         }
         finished
     }
 
-    /// Takes a session whose runtime is gone out of the registry. When that could not be committed,
+    /// Takes a session that is over out of the registry. When that could not be committed,
     /// storage still calls it ready, and readers must be told otherwise.
     pub(crate) fn leave<R>(&self, id: SessionId, outcome: &Result<R, HostError>) {
         if let Err(HostError::Storage(_)) = outcome {
@@ -286,7 +323,9 @@ impl Host {
     pub fn stats(&self) -> HostStats {
         HostStats {
             live_sessions: self.0.sessions.len(),
+            executions: self.0.scheduler.admitted(),
             template_modules_compiled: self.0.modules.compiled(),
+            page_tracking: self.0.engine.tracking(),
         }
     }
 
@@ -296,6 +335,10 @@ impl Host {
 
     pub(crate) fn running(&self) -> &Running {
         &self.0.running
+    }
+
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.0.scheduler
     }
 
     pub(crate) fn roots(&self) -> Arc<Roots> {

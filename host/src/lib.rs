@@ -42,6 +42,7 @@ mod close;
 mod engine;
 mod error;
 mod execution;
+mod heap;
 mod host;
 mod imports;
 mod library;
@@ -51,16 +52,19 @@ mod reads;
 mod recorder;
 mod running;
 mod runtime;
+mod scheduler;
 mod startup;
 mod template_module;
 mod worktree;
 
-pub use error::{FileError, HostError, LibraryError, PathError, WorktreeError};
+pub use error::{Capacity, FileError, HostError, LibraryError, PathError, WorktreeError};
 pub use execution::Finished;
+pub use heap::PageTracking;
 pub use host::{Host, HostOptions, HostStats, Source};
 pub use library::{LibraryFolder, LibraryName, LibraryNameError};
 pub use reads::Summary;
 pub use recorder::Observer;
+pub use scheduler::Concurrency;
 pub use startup::SessionRequest;
 pub use worktree::check_path;
 

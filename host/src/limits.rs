@@ -18,6 +18,10 @@ pub const MAX_INPUT_BYTES: usize = vm_storage::MAX_RECORD_BYTES / 2;
 /// costs nothing measurable at this size, and a tenth of the speed at a tenth of it.
 pub(crate) const FUEL_PER_SLICE: u64 = 1_000_000;
 
+/// Fuel for what the guest does before a script runs: it initialises with some 30 million, and
+/// begins a session with far fewer. A guest that takes more is stopped.
+pub(crate) const SETUP_FUEL: u64 = 1_000_000_000;
+
 /// Bytes of linear memory that every session has, whatever `mem_mb` says: the guest itself takes
 /// four of them.
 const MIN_MEMORY_BYTES: u64 = 8 << 20;

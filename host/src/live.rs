@@ -3,17 +3,21 @@
 //! ```text
 //!              startup done
 //!   starting ───────────────▶ ready ──close──▶ closed (from every other state)
-//!      │                        │
-//!      │ startup failed         │ timeout, trap, output limit, commit failed
-//!      └───────▶ crashed ◀──────┘
+//!      │                      │   ▲
+//!      │ startup failed       │   │ the next execution restores the committed heap
+//!      ▼                      ▼   │
+//!   crashed            ready, no runtime: a timeout, cancel, trap, passed limit or
+//!                      failed commit dropped it
 //! ```
 //!
-//! A session is in the registry while it is starting or ready, and leaves it with its runtime.
-//! Invariant: a runtime is only touched by whoever holds its session's slot, and the slot is held
-//! until what was done in it is durable.
+//! A session is in the registry while it is starting or ready. Invariant: a runtime is only
+//! touched by whoever holds its session's slot, and the slot is held until what was done in it is
+//! durable.
 
-use crate::error::HostError;
-use crate::runtime::Runtime;
+use crate::engine::Engine;
+use crate::error::{Capacity, HostError};
+use crate::heap::Heap;
+use crate::runtime::{Runtime, RuntimeOptions};
 use crate::worktree::Worktree;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +33,44 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Slot {
     pub(crate) session: Session,
     pub(crate) worktree: Arc<Worktree>,
-    /// `None` once the session crashed or was closed.
+    /// What its runtimes are made with, one after the other.
+    pub(crate) options: RuntimeOptions,
+    /// The state of its last committed execution.
+    pub(crate) heap: Heap,
+    /// `None` until it is restored after an execution that did not come to its end.
     pub(crate) runtime: Option<Runtime>,
+}
+
+impl Slot {
+    /// The runtime, restored from the committed heap if there is none.
+    pub(crate) async fn restored(&mut self, engine: &Engine) -> Result<&mut Runtime, HostError> {
+        if self.runtime.is_none() {
+            let runtime = Runtime::restore(engine, self.options.clone(), &self.heap).await?;
+            self.runtime = Some(runtime);
+        }
+        Ok(self.runtime.as_mut().expect("made above"))
+    }
+
+    /// Makes what the runtime changed the state to go back to.
+    pub(crate) async fn adopt(&mut self) {
+        if let Some(runtime) = &mut self.runtime {
+            let changes = runtime.changes(&self.heap).await;
+            self.heap.apply(changes);
+        }
+    }
+
+    /// Drops the runtime, and with it whatever was not committed.
+    pub(crate) fn roll_back(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.discard();
+        }
+    }
+
+    /// Drops all the state of a session that is over.
+    pub(crate) fn clear(&mut self) {
+        self.roll_back();
+        self.heap.clear();
+    }
 }
 
 /// A session that is starting or ready.
@@ -121,6 +161,11 @@ impl LiveSession {
         });
     }
 
+    /// Lets executions in again, because a client's close could not be made durable.
+    pub(crate) fn keep_open(&self) {
+        self.closing.send_replace(Closing::No);
+    }
+
     /// Waits until the session is being closed.
     pub(crate) async fn closed(&self) {
         let mut closing = self.closing();
@@ -169,8 +214,11 @@ impl Registry {
 
     fn refuse_when_full(&self, live: usize) -> Result<(), HostError> {
         if live >= self.max_sessions as usize {
-            let limit = self.max_sessions;
-            return Err(HostError::CapacityExceeded { limit, retry_after: RETRY_AFTER });
+            return Err(HostError::CapacityExceeded {
+                what: Capacity::Sessions,
+                limit: self.max_sessions,
+                retry_after: RETRY_AFTER,
+            });
         }
         Ok(())
     }

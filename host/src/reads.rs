@@ -102,7 +102,7 @@ impl Host {
     pub async fn execution(&self, id: ExecutionId) -> Result<Execution, HostError> {
         let running = self.running().find(id);
         let stored = self.read(move |storage| storage.execution(id)).await?;
-        let found = stored.or_else(|| running.map(|execution| (*execution).clone()));
+        let found = stored.or_else(|| running.map(|running| running.execution.clone()));
         found.ok_or(HostError::ExecutionNotFound(id))
     }
 
@@ -124,9 +124,9 @@ impl Host {
         });
         let mut executions = stored.await?.ok_or(HostError::SessionNotFound(session))?;
         if let Some(running) = running
-            && executions.iter().all(|execution| execution.id != running.id)
+            && executions.iter().all(|execution| execution.id != running.execution.id)
         {
-            executions.insert(0, (*running).clone());
+            executions.insert(0, running.execution.clone());
             executions.truncate(limit);
         }
         Ok(executions)

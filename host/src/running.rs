@@ -1,48 +1,79 @@
-//! The executions that run, one a session, for readers who ask before anything is written.
+//! The executions that are on their way, one a session, for readers who ask before anything is
+//! written and for those who want one to end.
 //!
-//! Invariant: an execution is here from before its first instruction until after its last commit
+//! Invariant: an execution is here from before it waits for its start until after its last commit
 //! was answered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
 use vm_storage::{Execution, ExecutionId, SessionId};
 
-/// The executions that run. Its size is bounded by the sessions that are live.
+/// The executions on their way. Its size is bounded by the sessions that are live.
 #[derive(Clone, Default)]
-pub(crate) struct Running(Arc<Mutex<HashMap<SessionId, Arc<Execution>>>>);
+pub(crate) struct Running(Arc<Mutex<HashMap<SessionId, Arc<RunningExecution>>>>);
 
-/// Keeps an execution among those that run while it lives.
+/// One of them.
+pub(crate) struct RunningExecution {
+    /// As it was when it began.
+    pub(crate) execution: Execution,
+    cancel: CancellationToken,
+    over: CancellationToken,
+}
+
+/// Keeps an execution among those on their way while it lives.
 pub(crate) struct Entry {
     running: Running,
-    session: SessionId,
+    execution: Arc<RunningExecution>,
+}
+
+impl RunningExecution {
+    /// Asks for it to end, and waits until it has left.
+    pub(crate) async fn cancel(&self) {
+        self.cancel.cancel();
+        self.over.cancelled().await;
+    }
 }
 
 impl Running {
-    /// Adds the one execution that runs in its session.
+    /// Adds the one execution of its session.
     pub(crate) fn enter(&self, execution: &Execution) -> Entry {
         let session = execution.session_id;
-        self.lock().insert(session, Arc::new(execution.clone()));
-        Entry { running: self.clone(), session }
+        let execution = Arc::new(RunningExecution {
+            execution: execution.clone(),
+            cancel: CancellationToken::new(),
+            over: CancellationToken::new(),
+        });
+        self.lock().insert(session, Arc::clone(&execution));
+        Entry { running: self.clone(), execution }
     }
 
-    /// The execution that runs in a session.
-    pub(crate) fn of(&self, session: SessionId) -> Option<Arc<Execution>> {
+    /// The execution of a session.
+    pub(crate) fn of(&self, session: SessionId) -> Option<Arc<RunningExecution>> {
         self.lock().get(&session).cloned()
     }
 
-    /// The execution of this id. It looks at all that run: some thousands at most.
-    pub(crate) fn find(&self, id: ExecutionId) -> Option<Arc<Execution>> {
-        self.lock().values().find(|execution| execution.id == id).cloned()
+    /// The execution of this id. It looks at all there are: some thousands at most.
+    pub(crate) fn find(&self, id: ExecutionId) -> Option<Arc<RunningExecution>> {
+        self.lock().values().find(|running| running.execution.id == id).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Execution>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<RunningExecution>>> {
         // Every critical section is one call of the map's.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Entry {
+    /// Waits until somebody asks for the execution to end.
+    pub(crate) async fn cancelled(&self) {
+        self.execution.cancel.cancelled().await;
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.running.lock().remove(&self.session);
+        self.running.lock().remove(&self.execution.execution.session_id);
+        self.execution.over.cancel();
     }
 }

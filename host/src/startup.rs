@@ -7,13 +7,15 @@
 
 use crate::error::{FileError, HostError};
 use crate::execution::{Run, Spec, Work};
+use crate::heap::Heap;
 use crate::host::Host;
 use crate::imports::{Access, Files};
 use crate::library::LibraryName;
 use crate::limits;
 use crate::live::{LiveSession, Slot};
 use crate::recorder::{Observer, SharedRecorder};
-use crate::runtime::{Console, Failure, Grants, Runtime, RuntimeOptions};
+use crate::runtime::{Console, Failure, Grants, RuntimeOptions};
+use crate::scheduler::Admission;
 use crate::template_module::{BrokenPart, Part};
 use crate::worktree::{Worktree, WorktreePath};
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub struct SessionRequest {
 /// A session being made.
 pub(crate) struct Startup<'a> {
     host: &'a Host,
+    admission: Admission,
     observer: Option<Observer>,
 }
 
@@ -56,13 +59,13 @@ struct Scripts {
 }
 
 impl<'a> Startup<'a> {
-    pub(crate) fn new(host: &'a Host, observer: Option<Observer>) -> Self {
-        Self { host, observer }
+    pub(crate) fn new(host: &'a Host, admission: Admission, observer: Option<Observer>) -> Self {
+        Self { host, admission, observer }
     }
 
     /// Makes the session and waits until it is ready.
     pub(crate) async fn create(
-        self,
+        mut self,
         template: Template,
         request: SessionRequest,
     ) -> Result<Session, HostError> {
@@ -83,11 +86,25 @@ impl<'a> Startup<'a> {
             last_error: None,
             template: snapshot,
         };
-        let slot = Slot { session, worktree: Arc::new(worktree), runtime: None };
+        let worktree = Arc::new(worktree);
+        let slot = Slot {
+            options: runtime_options(&session.template, &worktree),
+            session,
+            worktree,
+            heap: Heap::new(Arc::clone(&self.host.engine().image)),
+            runtime: None,
+        };
         let live = LiveSession::new(slot);
         self.host.sessions().insert(Arc::clone(&live))?;
         let mut slot = live.slot.lock().await;
-        let started = self.start(&mut slot, &live).await;
+        let started = tokio::select! {
+            biased;
+            () = self.admission.start() => self.start(&mut slot, &live).await,
+            () = live.closed() => Err(HostError::SessionNotReady {
+                id: live.id,
+                status: SessionStatus::Closed,
+            }),
+        };
         let started = match started {
             Ok(()) => Ok(()),
             Err(error) => self.keep_crashed(&mut slot, error).await,
@@ -105,7 +122,7 @@ impl<'a> Startup<'a> {
         }
     }
 
-    async fn start(&self, slot: &mut Slot, live: &LiveSession) -> Result<(), HostError> {
+    async fn start(&mut self, slot: &mut Slot, live: &LiveSession) -> Result<(), HostError> {
         let snapshot = &slot.session.template;
         let files = ordered(&snapshot.startup_files);
         if let Some(file) = files.iter().find(|file| file.mode != MODE_EVAL) {
@@ -114,7 +131,7 @@ impl<'a> Startup<'a> {
         }
         let worktree = Arc::clone(&slot.worktree);
         let scripts = self.read(snapshot, worktree, &files, live.id).await?;
-        slot.runtime = Some(Runtime::new(self.host.engine(), runtime_options(slot)).await?);
+        self.host.scheduler().run(slot.restored(self.host.engine())).await?;
         if scripts.parts.is_empty() {
             slot.session.status = SessionStatus::Ready;
             return Ok(self.host.storage().put_session(slot.session.clone()).await?);
@@ -132,6 +149,7 @@ impl<'a> Startup<'a> {
             self.load_library(slot, live, &module, part, broken).await?;
         }
         if files.is_empty() {
+            self.host.scheduler().run(slot.adopt()).await;
             slot.session.status = SessionStatus::Ready;
             return Ok(self.host.storage().put_session(slot.session.clone()).await?);
         }
@@ -209,13 +227,13 @@ impl<'a> Startup<'a> {
             None => {
                 let fuel = limits::fuel(&limits);
                 runtime.begin(fuel, recorder.clone());
-                let load = runtime.run_linked(module, part_number(part));
+                let load = self.host.scheduler().run(runtime.run_linked(module, part_number(part)));
                 let deadline = Duration::from_millis(limits.wall_ms);
                 let outcome = tokio::select! {
                     biased;
                     outcome = load => outcome,
                     () = tokio::time::sleep(deadline) => Err(Failure::WallTime),
-                    () = live.closed() => Err(Failure::Cancelled),
+                    () = live.closed() => Err(Failure::Closed),
                 };
                 runtime.end(fuel);
                 outcome
@@ -240,7 +258,7 @@ impl<'a> Startup<'a> {
     }
 
     async fn run_startup_file(
-        &self,
+        &mut self,
         slot: &mut Slot,
         live: &LiveSession,
         file: &StartupFile,
@@ -255,9 +273,9 @@ impl<'a> Startup<'a> {
             env: std::collections::BTreeMap::new(),
         };
         let run = Run {
-            storage: self.host.storage(),
-            running: self.host.running(),
+            host: self.host,
             slot,
+            admission: &mut self.admission,
             closing: live.closing(),
             observer: self.observer.clone(),
             then: Some(then),
@@ -277,7 +295,7 @@ impl<'a> Startup<'a> {
     /// Makes the failed session durable, unless its last execution's commit did, and gives the
     /// error back. Failures of the host's own leave no session.
     async fn keep_crashed(&self, slot: &mut Slot, error: HostError) -> Result<(), HostError> {
-        slot.runtime = None;
+        slot.clear();
         if slot.session.status == SessionStatus::Closed {
             // It was closed while it started, and its last execution's commit says so.
             return Err(error);
@@ -333,13 +351,13 @@ pub(crate) fn read_file(
         .map_err(|source: FileError| HostError::File { path: given(), source })
 }
 
-fn runtime_options(slot: &Slot) -> RuntimeOptions {
-    let template = &slot.session.template;
+fn runtime_options(template: &TemplateSnapshot, worktree: &Arc<Worktree>) -> RuntimeOptions {
     let max_memory_bytes = limits::memory_bytes(&template.settings.limits);
-    let files =
-        template.modules.iter().any(|module| module == FS).then(|| {
-            Files::new(Arc::clone(&slot.worktree), file_access(template), max_memory_bytes)
-        });
+    let files = template
+        .modules
+        .iter()
+        .any(|module| module == FS)
+        .then(|| Files::new(Arc::clone(worktree), file_access(template), max_memory_bytes));
     RuntimeOptions {
         max_memory_bytes,
         grants: Grants { modules: template.modules.clone(), files },

@@ -149,11 +149,16 @@ extern "C" fn _initialize() {
     session::initialize();
 }
 
-/// Begins a session, or goes on with a restored one: fresh entropy, and what the template says of
-/// the realm.
+/// Begins a session: entropy of its own, and what the template says of the realm.
 #[unsafe(no_mangle)]
 extern "C" fn vm_begin(seed: u64, flags: u32) {
     session::begin(seed, flags);
+}
+
+/// Gives a memory that was restored fresh entropy, so that it does not repeat what it drew before.
+#[unsafe(no_mangle)]
+extern "C" fn vm_reseed(seed: u64) {
+    session::reseed(seed);
 }
 
 /// Sets `__ARGS__` and `__ENV__` from two JSON texts that stand one behind the other.

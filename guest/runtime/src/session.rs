@@ -53,9 +53,14 @@ fn globals(ctx: &Ctx<'_>) -> Result<()> {
     ctx.globals().set("__ENV__", Object::new(ctx.clone())?)
 }
 
+/// Seeds `Math.random`.
+pub(crate) fn reseed(seed: u64) {
+    fastrand::seed(seed);
+}
+
 /// Seeds `Math.random` and applies what the template says of the realm.
 pub(crate) fn begin(seed: u64, flags: u32) {
-    fastrand::seed(seed);
+    reseed(seed);
     if flags & FLAG_NO_CONSOLE != 0 {
         state::with(|state| {
             state.runtime.context().with(|ctx| {

@@ -1,17 +1,13 @@
 //! A heap image: a module that defines and exports a memory with given contents. Wasmtime maps it
 //! copy-on-write, so that a session pays only for the pages it changes.
 
+use crate::heap::{PAGE, STACK_BYTES};
 use vm_guest::abi::exports;
 use wasm_encoder::{
     ConstExpr, DataSection, ExportKind, ExportSection, MemorySection, MemoryType, Module,
 };
 
 const WASM_PAGE: usize = 64 * 1024;
-/// Pages are compared in the size that the kernel maps.
-const PAGE: usize = 4096;
-/// Bytes of the guest's shadow stack, which lies at the bottom of its memory (`STACK_BYTES` in
-/// guest/build.sh). Between two calls all of it is dead.
-const STACK_BYTES: usize = 3 << 20;
 
 /// Clears the dead stack of a memory that no call is running in.
 pub(super) fn without_stack(mut memory: Vec<u8>) -> Vec<u8> {

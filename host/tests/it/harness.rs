@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
-use vm_host::{Finished, Host, HostError, HostOptions, SessionRequest, Source};
+use vm_host::{Finished, Host, HostError, HostOptions, Observer, SessionRequest, Source};
 use vm_storage::{
-    Capability, CapabilityId, CapabilityKind, Event, EventPayload, SessionId, StartupFile,
-    StartupFileId, Storage, StorageOptions, Template,
+    Capability, CapabilityId, CapabilityKind, Event, EventPayload, ExecutionId, SessionId,
+    StartupFile, StartupFileId, Storage, StorageOptions, Template,
 };
 
 /// Sessions that a test's host may hold.
@@ -17,20 +18,54 @@ pub(crate) struct TestHost {
     folder: TempDir,
 }
 
+/// An execution that was begun.
+pub(crate) struct Begun {
+    pub(crate) id: ExecutionId,
+    task: tokio::task::JoinHandle<Result<Finished, HostError>>,
+}
+
+impl Begun {
+    /// Waits until it is over.
+    pub(crate) async fn finished(self) -> Finished {
+        self.task.await.unwrap().unwrap()
+    }
+}
+
 impl TestHost {
     pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A host whose options were changed.
+    pub(crate) async fn with(change: impl FnOnce(&mut HostOptions)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["worktree", "libraries"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let db = folder.path().join("vm.redb");
         let (storage, _) = Storage::open(&db, StorageOptions::default()).unwrap();
-        let options = HostOptions {
+        let mut options = HostOptions {
             max_sessions: MAX_SESSIONS,
             cache_dir: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules")),
             ..HostOptions::new(folder.path().join("libraries"))
         };
+        change(&mut options);
         Self { host: Host::start(storage, options).await.unwrap(), folder }
+    }
+
+    /// Begins an execution of a snippet that prints, or goes on for ever, and gives its id once
+    /// its first event is there.
+    pub(crate) async fn begin(&self, session: SessionId, input: &str) -> Begun {
+        let (sender, begun) = tokio::sync::oneshot::channel();
+        let sender = Mutex::new(Some(sender));
+        let observer: Observer = Arc::new(move |event| {
+            if let Some(sender) = sender.lock().unwrap().take() {
+                sender.send(event.execution_id).unwrap();
+            }
+        });
+        let (host, source) = (self.host.clone(), Source::Repl { input: input.to_owned() });
+        let task = tokio::spawn(async move { host.execute(session, source, Some(observer)).await });
+        Begun { id: begun.await.unwrap(), task }
     }
 
     pub(crate) fn worktree(&self) -> PathBuf {

@@ -11,4 +11,5 @@ mod limits;
 mod recursion;
 mod sessions;
 mod startup;
+mod transactions;
 mod values;

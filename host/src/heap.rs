@@ -1,0 +1,134 @@
+//! The committed heap of a session: the pages of its memory that differ from the image it began
+//! with, as they were when its last execution was committed.
+//!
+//! ```text
+//!   instance's memory ──changes()──▶ Delta ──commit answered──▶ Heap::apply
+//!          ▲                           │ refused, or never made
+//!          └──── Runtime::restore ◀────┴──── Heap, as it was
+//! ```
+//!
+//! Invariant: image and pages together are exactly the state of the last execution that was
+//! committed. The dead stack is no part of it. Finding what an execution changed is the
+//! [`tracker`]'s part.
+
+mod kernel;
+mod tracker;
+
+pub(crate) use kernel::{PageWatch, thread_faults};
+pub use tracker::PageTracking;
+pub(crate) use tracker::Tracker;
+
+use std::sync::Arc;
+
+/// Bytes of a page, as the kernel tracks them.
+pub(crate) const PAGE: usize = 4096;
+/// Bytes of the guest's shadow stack, which lies at the bottom of its memory (`STACK_BYTES` in
+/// guest/build.sh). Between two calls all of it is dead.
+pub(crate) const STACK_BYTES: usize = 3 << 20;
+/// The first page that is not the stack's.
+pub(crate) const FIRST_PAGE: usize = STACK_BYTES / PAGE;
+
+/// The bytes of one page.
+pub(crate) type Page = [u8; PAGE];
+
+static ZERO: Page = [0; PAGE];
+
+/// What a session's memory holds beyond its image.
+#[derive(Debug)]
+pub(crate) struct Heap {
+    image: Arc<[u8]>,
+    /// By number, from page 0.
+    pages: Vec<Option<Box<Page>>>,
+    memory_bytes: usize,
+    /// Whether an execution was ever committed.
+    is_image: bool,
+}
+
+/// What an execution changed.
+#[derive(Debug)]
+pub(crate) struct Delta {
+    /// The memory's size, which never shrinks.
+    pub(crate) memory_bytes: usize,
+    /// The pages it changed, in order.
+    pub(crate) pages: Vec<(usize, Box<Page>)>,
+}
+
+impl Heap {
+    /// The heap of a session in which nothing has run.
+    pub(crate) fn new(image: Arc<[u8]>) -> Self {
+        let memory_bytes = image.len();
+        Self { image, pages: Vec::new(), memory_bytes, is_image: true }
+    }
+
+    /// Whether nothing was committed yet, so that a restored session is a new one.
+    pub(crate) fn is_image(&self) -> bool {
+        self.is_image
+    }
+
+    /// The size of the memory, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// One page, as it was committed.
+    pub(crate) fn page(&self, number: usize) -> &[u8] {
+        match self.pages.get(number) {
+            Some(Some(page)) => &page[..],
+            Some(None) | None => {
+                self.image.get(number * PAGE..(number + 1) * PAGE).unwrap_or(&ZERO)
+            }
+        }
+    }
+
+    /// The pages that are not the image's, in order.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, &Page)> {
+        let pages = self.pages.iter().enumerate();
+        pages.filter_map(|(number, page)| page.as_deref().map(|page| (number, page)))
+    }
+
+    /// Forgets everything that was committed.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(Arc::clone(&self.image));
+    }
+
+    /// Makes an execution's changes part of the state. Call it once they are committed.
+    pub(crate) fn apply(&mut self, delta: Delta) {
+        self.is_image = false;
+        self.memory_bytes = delta.memory_bytes;
+        if let Some((last, _)) = delta.pages.last()
+            && self.pages.len() <= *last
+        {
+            self.pages.resize_with(last + 1, || None);
+        }
+        for (number, page) in delta.pages {
+            self.pages[number] = Some(page);
+        }
+    }
+}
+
+/// A page of memory, copied.
+pub(crate) fn copied(page: &[u8]) -> Box<Page> {
+    Box::<[u8]>::from(page).try_into().expect("checked by its caller: it is one page")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(byte: u8) -> Box<Page> {
+        copied(&[byte; PAGE])
+    }
+
+    #[test]
+    fn a_page_is_the_last_one_committed_else_the_images_else_zero() {
+        let mut heap = Heap::new([1; 2 * PAGE].into());
+        assert!(heap.is_image());
+        heap.apply(Delta { memory_bytes: 4 * PAGE, pages: vec![(1, page(7))] });
+        heap.apply(Delta { memory_bytes: 4 * PAGE, pages: vec![(1, page(8)), (2, page(9))] });
+        let bytes: Vec<_> = (0..5).map(|number| heap.page(number)[PAGE - 1]).collect();
+        assert_eq!(bytes, [1, 8, 9, 0, 0]);
+        let kept: Vec<_> = heap.pages().map(|(number, page)| (number, page[0])).collect();
+        assert_eq!(kept, [(1, 8), (2, 9)]);
+        assert_eq!((heap.memory_bytes(), heap.is_image()), (4 * PAGE, false));
+    }
+}
