@@ -3,6 +3,7 @@
 
 mod escape;
 mod exec;
+mod interrupt;
 mod libs;
 mod local;
 mod logging;
@@ -27,6 +28,10 @@ use logging::LogFormat;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+use vm_host::Concurrency;
+
+/// Threads that scripts never hold: there are this many more than slices of scripts at one time.
+const WORKERS_BESIDE_SCRIPTS: usize = 2;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +246,10 @@ fn run_command(cli: Cli) -> Result<Exit, CliError> {
         reason: error.to_string(),
     })?;
     let _log = logging::start(format, filter);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS_BESIDE_SCRIPTS + Concurrency::default().cpu_slots as usize)
+        .enable_all()
+        .build();
     let what = "cannot start the runtime";
     let runtime = runtime.map_err(|source| LocalError::Io { what, source })?;
     let GlobalArgs { server_url, db, output } = cli.global;

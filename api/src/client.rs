@@ -24,7 +24,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use vm_storage::{Event, ExecutionId, SessionFilter, SessionId, SessionStatus, TemplateId};
+use vm_storage::{
+    Event, ExecutionId, ExecutionStatus, SessionFilter, SessionId, SessionStatus, TemplateId,
+};
 
 /// Bytes of an answer: more than the events of one execution can be.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
@@ -233,6 +235,22 @@ impl Client {
     /// One execution.
     pub async fn execution(&self, id: ExecutionId) -> Answer<Execution> {
         self.get(&format!("/executions/{id}")).await
+    }
+
+    /// Ends an execution; one that is over stays as it is.
+    pub async fn cancel_execution(&self, id: ExecutionId) -> Answer<Execution> {
+        self.send::<(), _>(Method::POST, &format!("/executions/{id}/cancel"), None).await
+    }
+
+    /// Ends what runs in a session, if anything does.
+    pub async fn cancel_running(&self, session: SessionId) -> Answer<Option<Execution>> {
+        let newest = self.executions(session, 1).await?.into_iter().next();
+        match newest.map(|Execution { execution, .. }| execution) {
+            Some(execution) if execution.status == ExecutionStatus::Running => {
+                self.cancel_execution(execution.id).await.map(Some)
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 
     /// Events of an execution with a `seq` above `after_seq`.

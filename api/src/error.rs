@@ -203,7 +203,7 @@ impl From<HostError> for ApiError {
             HostError::Library { session, source } => {
                 of_library(&source, of).with("session_id", session)
             }
-            HostError::CapacityExceeded { limit, retry_after } => {
+            HostError::CapacityExceeded { what: _, limit, retry_after } => {
                 let error = of(ErrorCode::CapacityExceeded).with("limit", limit);
                 Self { retry_after: Some(retry_after), ..error }
             }

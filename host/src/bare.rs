@@ -33,7 +33,8 @@ impl BareEngine {
     /// # Errors
     /// When the machine cannot run it.
     pub fn new(cache_dir: Option<PathBuf>, tracking: PageTracking) -> Result<Self, HostError> {
-        let engine = Engine::new(&EngineOptions { max_sessions: 16, cache_dir, tracking })?;
+        let options = EngineOptions { max_sessions: 16, cache_dir, tracking };
+        let engine = Engine::new(vm_guest::wasm(), &options)?;
         Ok(Self { engine, scheduler: Scheduler::new(Concurrency::default()) })
     }
 

@@ -33,10 +33,11 @@ impl Host {
         let host = self.clone();
         self.detached(async move {
             let mut slot = live.slot.lock().await;
-            if slot.session.status.is_live() {
+            if slot.session.status != SessionStatus::Closed {
                 let closed = closing.close(&slot.session);
                 let stored = host.storage().put_session(closed.clone()).await;
                 if closing == Closing::ByClient
+                    && slot.session.status.is_live()
                     && let Err(error) = stored
                 {
                     // It goes on: what runs in it was cancelled, and nothing else was lost.
@@ -45,7 +46,8 @@ impl Host {
                 }
                 slot.session = closed;
                 slot.clear();
-                host.sessions().remove(live.id);
+                let stored = stored.map_err(HostError::from);
+                host.leave(live.id, &stored);
                 stored?;
             }
             host.sessions().remove(live.id);

@@ -73,12 +73,10 @@ pub(crate) struct EngineOptions {
 impl Engine {
     /// Compiles or loads the guest and makes the base image. Takes a second when nothing is
     /// cached, so not on an async worker.
-    pub(crate) fn new(options: &EngineOptions) -> Result<Self, HostError> {
-        Self::of_guest(vm_guest::wasm(), options)
-    }
-
-    /// An engine for any guest of the same border, which is trusted no more than ours.
-    pub(crate) fn of_guest(guest: &[u8], options: &EngineOptions) -> Result<Self, HostError> {
+    ///
+    /// Any guest of the border that `vm_guest` describes will do; ours is trusted no more than
+    /// others.
+    pub(crate) fn new(guest: &[u8], options: &EngineOptions) -> Result<Self, HostError> {
         let wasm =
             wasmtime::Engine::new(&config(options.max_sessions)).map_err(HostError::engine)?;
         let guest = vm_guest::split(guest)?;

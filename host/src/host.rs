@@ -143,7 +143,7 @@ impl Host {
         let engine = EngineOptions { max_sessions, cache_dir, tracking: options.page_tracking };
         let made = blocking(move || {
             let roots = Roots::open(&worktree_roots)?;
-            Ok::<_, HostError>((roots, Engine::of_guest(&guest, &engine)?))
+            Ok::<_, HostError>((roots, Engine::new(&guest, &engine)?))
         });
         let (roots, engine) = made.await??;
         Ok(Self(Arc::new(Inner {

@@ -1,11 +1,14 @@
 //! `vm-system exec …`.
 
+use super::interrupt::Interrupt;
+use super::local::LocalError;
 use super::remote::Remote;
 use super::{CliError, Exit, JsonObject, escape, printer, repl, run, table};
-use crate::client::NewRun;
+use crate::client::{Client, ClientError, NewRun};
 use crate::wire::Execution;
 use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use tokio::runtime::Runtime;
 use vm_storage::{Event, ExecutionId, SessionId};
 
@@ -18,8 +21,10 @@ pub(super) enum ExecCommand {
     ///
     /// Without a snippet, evaluates interactively, or what stands on standard input.
     ///
+    /// Ctrl-C stops what runs; the session is as it was before.
+    ///
     /// Exit status: 0 when it gave a value, 1 when it threw or the daemon refused, 124 when a limit
-    /// stopped it, 69 when no daemon answers.
+    /// stopped it, 130 when it was cancelled, 69 when no daemon answers.
     Repl {
         /// The session
         session_id: SessionId,
@@ -41,6 +46,13 @@ pub(super) enum ExecCommand {
     },
     /// Show an execution
     Get {
+        /// The execution
+        execution_id: ExecutionId,
+    },
+    /// Stop an execution that runs; its session is as it was before it
+    ///
+    /// One that has ended stays as it is.
+    Cancel {
         /// The execution
         execution_id: ExecutionId,
     },
@@ -96,15 +108,16 @@ impl ExecCommand {
         match self {
             Self::Repl { session_id, input } => {
                 let input = input.unwrap_or_default();
-                let execution =
-                    remote.wait("the snippet is running", client.repl(session_id, &input)).await?;
-                Ok(finished(&remote, &execution))
+                let running =
+                    remote.wait("the snippet is running", client.repl(session_id, &input));
+                finished(&remote, interruptible(client, session_id, running).await?)
             }
             Self::RunFile(args) => {
                 let env = args.env.into_iter().flat_map(|Variables(pairs)| pairs).collect();
                 let run = NewRun { path: args.path, args: args.args.0, env };
                 let running = client.run_file(args.session_id, run);
-                Ok(finished(&remote, &remote.wait("the file is running", running).await?))
+                let running = remote.wait("the file is running", running);
+                finished(&remote, interruptible(client, args.session_id, running).await?)
             }
             Self::List { session_id, limit } => {
                 let executions = client.executions(session_id, limit).await?;
@@ -123,6 +136,10 @@ impl ExecCommand {
                 remote.show(&client.execution(execution_id).await?, print_execution);
                 Ok(Exit::Success)
             }
+            Self::Cancel { execution_id } => {
+                remote.show(&client.cancel_execution(execution_id).await?, print_execution);
+                Ok(Exit::Success)
+            }
             Self::Events { execution_id, after_seq } => {
                 remote.show(&client.events(execution_id, after_seq).await?, |events| {
                     print_table(events);
@@ -133,9 +150,44 @@ impl ExecCommand {
     }
 }
 
+/// How waiting for an execution ended.
+pub(super) enum Waited {
+    /// The daemon answered.
+    Answered(Result<Execution, ClientError>),
+    /// It did not even answer that the execution is to stop before Ctrl-C came again.
+    Left,
+}
+
+/// Waits for an execution in a session. Ctrl-C stops it in the daemon, and a second one the
+/// waiting.
+pub(super) async fn interruptible(
+    client: &Client,
+    session: SessionId,
+    running: impl Future<Output = Result<Execution, ClientError>>,
+) -> Result<Waited, LocalError> {
+    let mut interrupt = Interrupt::new()?;
+    let mut running = pin!(running);
+    tokio::select! {
+        answer = &mut running => return Ok(Waited::Answered(answer)),
+        () = interrupt.came() => {}
+    }
+    let stopped = async {
+        client.cancel_running(session).await?;
+        running.await
+    };
+    Ok(tokio::select! {
+        answer = stopped => Waited::Answered(answer),
+        () = interrupt.came() => Waited::Left,
+    })
+}
+
 /// Prints an execution that just ran, and gives its exit status.
-fn finished(remote: &Remote, answer: &Execution) -> Exit {
-    remote.show(answer, |Execution { execution, events }| {
+fn finished(remote: &Remote, waited: Waited) -> Result<Exit, CliError> {
+    let answer = match waited {
+        Waited::Answered(answer) => answer?,
+        Waited::Left => return Ok(Exit::Interrupted),
+    };
+    remote.show(&answer, |Execution { execution, events }| {
         print_outcome(execution);
         printer::stdout_line("\nEvents:");
         for event in events.iter().flatten() {
@@ -143,9 +195,8 @@ fn finished(remote: &Remote, answer: &Execution) -> Exit {
             printer::stdout_line(&format!("[{}] {kind}: {payload}", event.seq));
         }
     });
-    run::exit(&answer.execution)
+    Ok(run::exit(&answer.execution))
 }
-
 fn print_outcome(execution: &vm_storage::Execution) {
     let mut properties =
         vec![("Execution ID", execution.id.to_string()), ("Status", name(&execution.status))];

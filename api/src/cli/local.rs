@@ -131,6 +131,11 @@ impl Local {
         Ok(self.host.create_session(request, observer).await?)
     }
 
+    /// Cancels what runs and closes the database.
+    pub(super) async fn stop(&self) -> Result<(), LocalError> {
+        Ok(self.host.clone().shutdown(std::future::ready(())).await?)
+    }
+
     /// Closes the database, everything in it being durable.
     pub(super) async fn end(&self) -> Result<(), LocalError> {
         Ok(self.host.storage().clone().shutdown().await?)

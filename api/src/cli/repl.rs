@@ -4,9 +4,11 @@
 
 mod completeness;
 
+use super::exec::{Waited, interruptible};
+use super::interrupt::Interrupt;
 use super::local::{Local, LocalError, LocalOptions};
 use super::{CliError, Exit, ReplArgs, printer};
-use crate::client::{Client, ClientError};
+use crate::client::Client;
 use crate::error::ErrorCode;
 use crate::settings_patch::LimitsPatch;
 use completeness::{Completeness, completeness};
@@ -16,6 +18,7 @@ use reedline::{
 };
 use std::io::{BufRead, IsTerminal};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 use vm_host::Source;
 use vm_storage::SessionId;
 
@@ -33,9 +36,11 @@ type Evaluate<'a> = &'a mut dyn FnMut(String) -> Result<(), CliError>;
 /// Reads, evaluates and prints on a host of its own until the input ends.
 pub(super) fn local(runtime: &Runtime, args: &ReplArgs) -> Result<Exit, CliError> {
     let mut repl = runtime.block_on(LocalRepl::start(args))?;
-    read("vm-system: JavaScript in a session of its own; .help lists commands", &mut |input| {
-        Ok(runtime.block_on(repl.evaluate(input))?)
-    })
+    read(
+        runtime,
+        "vm-system: JavaScript in a session of its own; .help lists commands",
+        &mut |input| Ok(runtime.block_on(repl.evaluate(input))?),
+    )
 }
 
 /// The same in a daemon's session.
@@ -46,18 +51,18 @@ pub(super) fn remote(
 ) -> Result<Exit, CliError> {
     // A session that is not there is told before anything is typed.
     runtime.block_on(client.session(session))?;
-    read(&format!("vm-system: session {session}; .help lists commands"), &mut |input| {
-        Ok(runtime.block_on(evaluate_remotely(client, session, input))?)
+    read(runtime, &format!("vm-system: session {session}; .help lists commands"), &mut |input| {
+        runtime.block_on(evaluate_remotely(client, session, input))
     })
 }
 
-fn read(banner: &str, evaluate: Evaluate<'_>) -> Result<Exit, CliError> {
+fn read(runtime: &Runtime, banner: &str, evaluate: Evaluate<'_>) -> Result<Exit, CliError> {
     if std::io::stdin().is_terminal() {
         interactive(banner, evaluate)?;
+        Ok(Exit::Success)
     } else {
-        piped(evaluate)?;
+        piped(runtime, evaluate)
     }
-    Ok(Exit::Success)
 }
 
 fn interactive(banner: &str, evaluate: Evaluate<'_>) -> Result<(), CliError> {
@@ -83,10 +88,21 @@ fn interactive(banner: &str, evaluate: Evaluate<'_>) -> Result<(), CliError> {
     }
 }
 
-/// Evaluates standard input, snippet by snippet as they are complete.
-fn piped(evaluate: Evaluate<'_>) -> Result<(), CliError> {
+/// Evaluates standard input, snippet by snippet as they are complete. Ctrl-C while none runs is
+/// the end.
+fn piped(runtime: &Runtime, evaluate: Evaluate<'_>) -> Result<Exit, CliError> {
+    let mut lines = lines();
     let mut snippet = String::new();
-    for line in std::io::stdin().lock().lines() {
+    loop {
+        let line = runtime.block_on(async {
+            let mut interrupt = Interrupt::new()?;
+            tokio::select! {
+                line = lines.recv() => Ok::<_, LocalError>(Some(line)),
+                () = interrupt.came() => Ok(None),
+            }
+        })?;
+        let Some(line) = line else { return Ok(Exit::Interrupted) };
+        let Some(line) = line else { break };
         let what = "cannot read standard input";
         snippet.push_str(&line.map_err(|source| LocalError::Io { what, source })?);
         if completeness(&snippet) == Completeness::Incomplete {
@@ -94,10 +110,23 @@ fn piped(evaluate: Evaluate<'_>) -> Result<(), CliError> {
             continue;
         }
         if one(std::mem::take(&mut snippet), evaluate)? == Next::End {
-            return Ok(());
+            return Ok(Exit::Success);
         }
     }
-    one(snippet, evaluate).map(drop)
+    one(snippet, evaluate).map(|_| Exit::Success)
+}
+
+/// The lines of standard input, read by a thread of their own, which ends with the process.
+fn lines() -> mpsc::Receiver<std::io::Result<String>> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 /// Whether the loop goes on.
@@ -136,24 +165,21 @@ impl LocalRepl {
     }
 
     async fn evaluate(&mut self, input: String) -> Result<(), LocalError> {
-        let host = self.local.host.clone();
+        let mut interrupt = Interrupt::new()?;
+        let host = &self.local.host;
         let source = Source::Repl { input };
         let mut execution =
             std::pin::pin!(host.execute(self.session, source, Some(printer::observer())));
         let finished = tokio::select! {
             finished = &mut execution => finished?,
-            _ = tokio::signal::ctrl_c() => {
-                // Closing is what stops it; the execution is over when both have answered.
-                let (closed, finished) = tokio::join!(host.close_session(self.session), execution);
-                closed?;
-                finished?
+            () = interrupt.came() => {
+                for running in host.list_executions(self.session, 1).await? {
+                    host.cancel_execution(running.id).await?;
+                }
+                execution.await?
             }
         };
         printer::outcome(&finished.execution);
-        if finished.execution.error.as_ref().is_some_and(|error| error.code.is_some()) {
-            printer::stderr_line("The session's state is lost; this is a new one.");
-            self.session = self.local.session(Some(printer::observer())).await?.id;
-        }
         Ok(())
     }
 }
@@ -162,11 +188,11 @@ async fn evaluate_remotely(
     client: &Client,
     session: SessionId,
     input: String,
-) -> Result<(), ClientError> {
-    let answer = tokio::select! {
-        answer = client.repl(session, &input) => answer,
-        _ = tokio::signal::ctrl_c() => {
-            printer::stderr_line("No longer waiting; it runs on in the daemon until it ends.");
+) -> Result<(), CliError> {
+    let answer = match interruptible(client, session, client.repl(session, &input)).await? {
+        Waited::Answered(answer) => answer,
+        Waited::Left => {
+            printer::stderr_line("No longer waiting; it may run on in the daemon.");
             return Ok(());
         }
     };
@@ -182,7 +208,7 @@ async fn evaluate_remotely(
                 printer::stderr_line(&format!("vm-system: {}", super::remote::explained(&error)));
                 Ok(())
             }
-            Some(_) | None => Err(error),
+            Some(_) | None => Err(error.into()),
         },
     }
 }

@@ -1,5 +1,6 @@
 //! `vm-system run FILE`: one file in one session, then the end.
 
+use super::interrupt::Interrupt;
 use super::local::{Local, LocalError, LocalOptions, exit_of_code, folder_and_name};
 use super::{Exit, Output, RunArgs, printer};
 use crate::settings_patch::LimitsPatch;
@@ -25,6 +26,7 @@ pub(super) async fn run(
         mem_mb: args.mem_mb.map(Whole::from),
         ..LimitsPatch::default()
     };
+    let mut interrupt = Interrupt::new()?;
     let options = LocalOptions { args: &args.local, default_worktree, limits, db };
     let local = Local::start(options).await?;
     let observer = match output {
@@ -41,7 +43,14 @@ pub(super) async fn run(
     };
     let finished = tokio::select! {
         finished = work => finished,
-        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        () = interrupt.came() => {
+            // What ran is cancelled and recorded, unless Ctrl-C comes again.
+            tokio::select! {
+                stopped = local.stop() => stopped?,
+                () = interrupt.came() => {}
+            }
+            return Ok(Exit::Interrupted);
+        }
     };
     local.end().await?;
     let finished = finished?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use vm_host::limits::{MAX, MAX_INPUT_BYTES};
-use vm_host::{Host, HostOptions};
+use vm_host::{Concurrency, Host, HostOptions, PageTracking};
 use vm_storage::{Limits, Storage, StorageOptions};
 
 /// The database where none is named.
@@ -37,6 +37,14 @@ pub(super) struct ServeArgs {
         value_parser = clap::value_parser!(u32).range(1..=10_000)
     )]
     max_sessions: u32,
+    /// Executions that may have started and not ended at one time, with sessions being made
+    #[arg(long, value_name = "N", default_value_t = Concurrency::default().started,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max_executions: u32,
+    /// Executions that may wait to start; beyond them the answer is 503
+    #[arg(long, value_name = "N", default_value_t = Concurrency::default().waiting,
+        value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    max_waiting: u32,
     /// The most milliseconds of processor time that a template may allow
     #[arg(long, value_name = "N", default_value_t = MAX.cpu_ms,
         value_parser = up_to(MAX.cpu_ms))]
@@ -150,6 +158,12 @@ fn host_options(args: &ServeArgs) -> HostOptions {
             max_events: args.max_events,
             max_output_kb: args.max_output_kb,
         },
+        concurrency: Concurrency {
+            started: args.max_executions,
+            waiting: args.max_waiting,
+            ..Concurrency::default()
+        },
+        page_tracking: PageTracking::Kernel,
     }
 }
 

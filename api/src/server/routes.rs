@@ -64,6 +64,7 @@ routes! {
     POST "/executions/repl" => executions::repl;
     POST "/executions/run-file" => executions::run_file;
     GET "/executions/{execution_id}" => executions::get;
+    POST "/executions/{execution_id}/cancel" => executions::cancel;
     GET "/executions/{execution_id}/events" => executions::events;
 }
 

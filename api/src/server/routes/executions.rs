@@ -92,6 +92,13 @@ pub(super) async fn get(State(app): State<App>, PathId(id): PathId<ExecutionId>)
     Ok(Answer::ok(&wire::Execution::from(execution)).about(ids))
 }
 
+/// Ends an execution, and answers when it is over; one that is over stays as it is.
+pub(super) async fn cancel(State(app): State<App>, PathId(id): PathId<ExecutionId>) -> Answered {
+    let execution = app.host.cancel_execution(id).await?;
+    let ids = Ids { session: Some(execution.session_id), ..Ids::default() };
+    Ok(Answer::ok(&wire::Execution::from(execution)).about(ids))
+}
+
 pub(super) async fn events(
     State(app): State<App>,
     PathId(id): PathId<ExecutionId>,

@@ -1,7 +1,9 @@
 //! `vm-system run`.
 
-use crate::harness::{Ended, Folder};
+use crate::harness::{Daemon, Ended, Folder};
+use serde_json::json;
 use std::io::{BufRead, BufReader};
+use std::sync::Arc;
 
 fn run(source: &str, flags: &[&str]) -> Ended {
     Folder::with_script(source).run(&[&["run", "app.js"], flags].concat())
@@ -228,4 +230,22 @@ fn an_interrupt_is_exit_130_and_leaves_nothing_behind() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let names: Vec<_> = std::fs::read_dir(folder.path(".")).unwrap().collect();
     assert_eq!(names.len(), 1, "{names:?}");
+}
+
+#[test]
+fn an_interrupt_is_recorded_in_a_database_that_stays() {
+    let folder = Folder::with_script("console.log('begun'); for (;;);");
+    let args = ["--db", "vm.redb", "run", "app.js", "--cpu-ms", "3600000", "--wall-ms", "3600000"];
+    let mut child = folder.command(&args).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let daemon = Daemon::in_folder(Arc::new(folder), &["--db", "vm.redb"]);
+    let sessions = daemon.get("/sessions").is(200);
+    assert_eq!((sessions.as_array().unwrap().len(), &sessions[0]["status"]), (1, &json!("closed")));
+    let session = sessions[0]["id"].as_str().unwrap();
+    let executions = daemon.get(&format!("/executions?session_id={session}")).is(200);
+    assert_eq!(executions[0]["status"], "cancelled");
 }
