@@ -152,6 +152,7 @@ fn initialised_memory(
 ) -> Result<Vec<u8>, HostError> {
     let make = || -> wasmtime::Result<Vec<u8>> {
         let mut store = Store::new(wasm, State::for_base_image());
+        store.limiter(|state| state.limiter());
         store.set_fuel(SETUP_FUEL)?;
         let memory = block_on(linker.instantiate_async(&mut store, initial))?;
         let memory = memory

@@ -44,6 +44,9 @@ mod error;
 mod execution;
 mod heap;
 mod host;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic, and says where")]
+mod hostile_guests;
 mod imports;
 mod library;
 pub mod limits;

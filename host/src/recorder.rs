@@ -11,11 +11,11 @@ use vm_storage::{ConsoleLevel, Event, EventPayload, ExecutionId, Limits, ValuePa
 pub type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
 
 /// Bytes of a value's preview that are kept.
-const MAX_PREVIEW_BYTES: usize = 1024;
+pub(crate) const MAX_PREVIEW_BYTES: usize = 1024;
 /// Bytes of a value's JSON from which it is left out.
-const MAX_JSON_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
 /// Bytes of an exception's message, and of its stack, that are kept.
-const MAX_EXCEPTION_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_EXCEPTION_BYTES: usize = 64 * 1024;
 
 /// Bytes of the texts of one event. Written as JSON a text can take six times as much, which still
 /// is a record that the store takes.
@@ -73,11 +73,19 @@ impl SharedRecorder {
 impl Recorder {
     /// Records an event that the script caused.
     pub(crate) fn push(&mut self, payload: EventPayload) -> Result<(), OutputLimit> {
+        let bytes = payload.output_bytes();
+        self.check_room(bytes)?;
+        self.output_bytes += bytes;
+        self.append(payload);
+        Ok(())
+    }
+
+    /// Whether an event of so many bytes may be recorded. From the first that may not, none may.
+    pub(crate) fn check_room(&mut self, event_bytes: u64) -> Result<(), OutputLimit> {
         if let Some(passed) = self.passed {
             return Err(passed);
         }
-        let event_bytes = payload.output_bytes();
-        let bytes = self.output_bytes + event_bytes;
+        let bytes = self.output_bytes.saturating_add(event_bytes);
         let passed = if self.events.len() as u64 >= self.max_events {
             Some(OutputLimit::Events(self.max_events))
         } else if bytes > self.max_output_kb.saturating_mul(1 << 10) {
@@ -87,13 +95,8 @@ impl Recorder {
         } else {
             None
         };
-        if let Some(passed) = passed {
-            self.passed = Some(passed);
-            return Err(passed);
-        }
-        self.output_bytes = bytes;
-        self.append(payload);
-        Ok(())
+        self.passed = passed;
+        passed.map_or(Ok(()), Err)
     }
 
     /// Records what the host has to say, which no limit keeps out.
@@ -152,16 +155,6 @@ impl Recorder {
     }
 }
 
-/// A preview no longer than clients are promised.
-pub(crate) fn cut_preview(preview: String) -> String {
-    cut(preview, MAX_PREVIEW_BYTES)
-}
-
-/// An exception's text no longer than is kept.
-pub(crate) fn cut_exception(text: String) -> String {
-    cut(text, MAX_EXCEPTION_BYTES)
-}
-
 /// A value's JSON as the guest wrote it, when it is JSON and small enough to keep.
 pub(crate) fn parse_json(json: &str) -> Option<serde_json::Value> {
     if json.is_empty() || json.len() > MAX_JSON_BYTES {
@@ -170,11 +163,10 @@ pub(crate) fn parse_json(json: &str) -> Option<serde_json::Value> {
     serde_json::from_str(json).ok()
 }
 
-fn cut(mut text: String, max_bytes: usize) -> String {
+/// The start of a text of which more is not kept, with a sign of that, in at most `max_bytes`.
+pub(crate) fn cut_short(mut text: String, max_bytes: usize) -> String {
     const ELLIPSIS: char = '…';
-    if text.len() > max_bytes {
-        text.truncate(text.floor_char_boundary(max_bytes - ELLIPSIS.len_utf8()));
-        text.push(ELLIPSIS);
-    }
+    text.truncate(text.floor_char_boundary(max_bytes - ELLIPSIS.len_utf8()));
+    text.push(ELLIPSIS);
     text
 }

@@ -85,6 +85,8 @@ pub(crate) struct Script<'a> {
 /// Bytes of memory from which an instance is dropped on a blocking thread: the kernel takes some
 /// 0.1 milliseconds to free a MiB.
 const DROP_ELSEWHERE: u64 = 8 << 20;
+/// Bytes that one call of WASI may make the host copy.
+const MAX_WASI_BYTES: usize = 1 << 20;
 /// Bytes by which a memory grows.
 const WASM_PAGE: usize = 64 << 10;
 /// Pages written before the worker is given back, while a memory is restored.
@@ -156,6 +158,7 @@ impl Runtime {
             let max_bytes = options.max_memory_bytes;
             let mut store = Store::new(&engine.wasm, State::new(max_bytes, options.grants));
             store.limiter(|state| &mut state.limiter);
+            store.set_hostcall_fuel(MAX_WASI_BYTES);
             store.set_fuel(SETUP_FUEL)?;
             store.fuel_async_yield_interval(Some(FUEL_PER_SLICE))?;
             let image = engine.base.instantiate_async(&mut store).await?;

@@ -5,10 +5,15 @@
 
 use crate::worktree::{FileError, FileKind, Parents, Worktree};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use vm_guest::abi::{Operation, make_dir_flags};
 
 /// Entries of a folder that a script may list.
 const MAX_DIR_ENTRIES: usize = 10_000;
+
+/// Calls of one session that may be under way. A call outlives the execution that is stopped while
+/// it waits, and a file system that does not answer must not take the host's threads one by one.
+const MAX_CALLS: usize = 4;
 
 /// What a session may do with files.
 #[derive(Clone)]
@@ -17,6 +22,8 @@ pub(crate) struct Files {
     access: Access,
     /// Bytes of one file that is read: no more than the session's memory can hold.
     max_read_bytes: u64,
+    /// Calls that have not come back, though the execution that made them may be over.
+    calls: Arc<Semaphore>,
 }
 
 /// Whether a session may change files.
@@ -28,7 +35,7 @@ pub(crate) enum Access {
 
 impl Files {
     pub(crate) fn new(worktree: Arc<Worktree>, access: Access, max_read_bytes: u64) -> Self {
-        Self { worktree, access, max_read_bytes }
+        Self { worktree, access, max_read_bytes, calls: Arc::new(Semaphore::new(MAX_CALLS)) }
     }
 
     /// Carries out one operation; an error is a code and a reason with a newline between them.
@@ -39,7 +46,14 @@ impl Files {
         path: String,
         data: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
-        let task = move || self.blocking(operation, flags, &path, &data);
+        let Ok(call) = Arc::clone(&self.calls).try_acquire_owned() else {
+            return Err("EBUSY\ntoo many calls of this session have not come back".to_owned());
+        };
+        let task = move || {
+            let answer = self.blocking(operation, flags, &path, &data);
+            drop(call);
+            answer
+        };
         match tokio::task::spawn_blocking(task).await {
             Ok(answer) => answer,
             Err(_) => Err("EIO\nthe host is stopping".to_owned()),

@@ -6,13 +6,19 @@
 use crate::imports::{CurrentRecorder, Files, OutputSink};
 use crate::limits::MemoryLimiter;
 use crate::recorder::SharedRecorder;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
 use wasmtime::Memory;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
 /// Bytes of entropy that one call of WASI's may ask for.
 const MAX_RANDOM_BYTES: u64 = 64 * 1024;
+
+/// Bytes of memory that a guest may initialise: ours takes four MiB.
+const MAX_IMAGE_BYTES: u64 = 64 << 20;
+/// What a clock of WASI's tells apart.
+const RESOLUTION: Duration = Duration::from_millis(1);
 
 /// What a store holds beside its instances.
 pub(crate) struct State {
@@ -41,6 +47,8 @@ impl State {
         let wasi = WasiCtxBuilder::new()
             .stdout(stdout)
             .stderr(stderr)
+            .wall_clock(CoarseClock)
+            .monotonic_clock(CoarseClock)
             .max_random_size(MAX_RANDOM_BYTES)
             .build_p1();
         Self {
@@ -62,7 +70,11 @@ impl State {
             .wall_clock(StoppedClock)
             .monotonic_clock(StoppedClock)
             .build_p1();
-        Self { wasi, ..Self::new(u64::MAX, Grants::default()) }
+        Self { wasi, ..Self::new(MAX_IMAGE_BYTES, Grants::default()) }
+    }
+
+    pub(crate) fn limiter(&mut self) -> &mut MemoryLimiter {
+        &mut self.limiter
     }
 
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
@@ -96,6 +108,43 @@ impl State {
     pub(crate) fn take_answer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.answer)
     }
+}
+
+/// A clock of whole milliseconds, too coarse to time the machine with: what is not there cannot
+/// leak from the caches of others.
+struct CoarseClock;
+
+/// Where every monotonic clock begins, so that sessions of one host agree and none tells how long
+/// the machine has been up.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl HostWallClock for CoarseClock {
+    fn resolution(&self) -> Duration {
+        RESOLUTION
+    }
+
+    fn now(&self) -> Duration {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        whole_milliseconds(since)
+    }
+}
+
+impl HostMonotonicClock for CoarseClock {
+    fn resolution(&self) -> u64 {
+        nanoseconds(RESOLUTION)
+    }
+
+    fn now(&self) -> u64 {
+        nanoseconds(whole_milliseconds(START.elapsed()))
+    }
+}
+
+fn whole_milliseconds(duration: Duration) -> Duration {
+    Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A clock that stands still.
