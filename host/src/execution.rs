@@ -177,7 +177,10 @@ impl Run<'_> {
         // A guest may have swallowed the error that passing a limit was.
         let passed = recorder.lock().passed();
         let (end, faulted) = match (end, passed) {
-            (Err(failure), _) => return Ok(Attempt { committed, ..Attempt::failed(failure) }),
+            (Err(failure), _) => {
+                let failure = runtime.explained(failure);
+                return Ok(Attempt { committed, ..Attempt::failed(failure) });
+            }
             (Ok(_), Some(limit)) => {
                 let failure = Failure::Output(limit);
                 return Ok(Attempt { committed, ..Attempt::failed(failure) });

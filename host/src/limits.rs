@@ -67,11 +67,14 @@ pub(crate) fn memory_bytes(limits: &Limits) -> u64 {
 /// failed, which JavaScript sees as an `InternalError: out of memory` that it can catch.
 pub(crate) struct MemoryLimiter {
     max_bytes: usize,
+    /// Whether growth was ever refused: a trap after that is most likely the guest's way of saying
+    /// that it cannot go on without memory.
+    pub(crate) refused: bool,
 }
 
 impl MemoryLimiter {
     pub(crate) fn new(max_bytes: u64) -> Self {
-        Self { max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX) }
+        Self { max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX), refused: false }
     }
 }
 
@@ -82,6 +85,7 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.refused |= desired > self.max_bytes;
         Ok(desired <= self.max_bytes)
     }
 

@@ -15,7 +15,7 @@ pub(crate) const MAX_PREVIEW_BYTES: usize = 1024;
 /// Bytes of a value's JSON from which it is left out.
 pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
 /// Bytes of an exception's message, and of its stack, that are kept.
-pub(crate) const MAX_EXCEPTION_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_EXCEPTION_BYTES: usize = 16 * 1024;
 
 /// Bytes of the texts of one event. Written as JSON a text can take six times as much, which still
 /// is a record that the store takes.

@@ -223,7 +223,19 @@ impl Runtime {
     /// Gives the next calls this much fuel, and their events to `recorder`.
     pub(crate) fn begin(&mut self, fuel: u64, recorder: SharedRecorder) {
         self.store.set_fuel(fuel).expect("checked by the engine's configuration: fuel is on");
+        self.store.data_mut().limiter.refused = false;
         self.store.data().recorder.set(Some(recorder));
+    }
+
+    /// What a failure means: a guest that traps after it was refused memory could not go on
+    /// without it.
+    pub(crate) fn explained(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Trapped(_) if self.store.data().limiter.refused => {
+                Failure::Trapped("it ran out of memory".to_owned())
+            }
+            failure => failure,
+        }
     }
 
     /// Ends what [`Runtime::begin`] began; gives the fuel used of `fuel`.

@@ -121,6 +121,8 @@ impl Buffer {
 /// Allocates `len` bytes for the host to fill; 0 when memory is short.
 #[unsafe(no_mangle)]
 extern "C" fn vm_alloc(len: usize) -> *mut u8 {
+    // Every execution begins with a buffer for what it runs.
+    crate::reserve::fill();
     match Layout::array::<u8>(len) {
         // SAFETY: the layout is not empty.
         Ok(layout) if len > 0 => unsafe { std::alloc::alloc(layout) },

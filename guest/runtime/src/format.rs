@@ -1,7 +1,7 @@
 //! The text of a console call: `%` directives of the first argument, then the other arguments,
 //! strings bare and everything else inspected.
 
-use crate::inspect::{Inspector, error_text, primitive_text};
+use crate::inspect::{Inspector, MAX_BARE, error_text, primitive_text};
 use crate::primordials::{Primordial, Primordials};
 use crate::state;
 use javy::quickjs::{Ctx, Value};
@@ -33,9 +33,15 @@ impl<'a, 'js> Formatter<'a, 'js> {
                 out.push(' ');
             }
         }
-        let rest: Vec<_> =
-            std::mem::take(&mut self.args).iter().map(|arg| self.bare(arg)).collect();
-        out.push_str(&rest.join(" "));
+        for (index, arg) in std::mem::take(&mut self.args).iter().enumerate() {
+            if is_too_much(&out) {
+                break;
+            }
+            if index > 0 {
+                out.push(' ');
+            }
+            out.push_str(&self.bare(arg));
+        }
         out
     }
 
@@ -45,6 +51,9 @@ impl<'a, 'js> Formatter<'a, 'js> {
         while let Some(at) = rest.find('%') {
             let (before, directive) = rest.split_at(at);
             out.push_str(before);
+            if is_too_much(&out) {
+                return out;
+            }
             let letter = directive.as_bytes().get(1).copied();
             let known =
                 matches!(letter, Some(b's' | b'd' | b'i' | b'f' | b'j' | b'o' | b'O' | b'c'));
@@ -94,6 +103,11 @@ impl<'a, 'js> Formatter<'a, 'js> {
             Inspector::new(arg.ctx(), &state.primordials).with_depth(depth).value(arg)
         })
     }
+}
+
+/// Whether a text is more than the host takes, so that no more of it need be made.
+fn is_too_much(out: &str) -> bool {
+    out.len() >= MAX_BARE as usize
 }
 
 /// What a conversion to a number gives; an object counts as no number, since converting it would

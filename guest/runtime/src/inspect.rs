@@ -41,9 +41,9 @@ const MAX_KEYS: usize = 1_000;
 const MAX_LISTED: usize = 10_000;
 /// UTF-16 units of one string shown.
 const MAX_STRING: u32 = 10_000;
-/// UTF-16 units of one string printed bare: more than any output holds, and few enough that the
-/// copies made of it leave memory to spare.
-const MAX_BARE: u32 = 8 * 1024 * 1024;
+/// UTF-16 units of one string printed bare, and bytes of one console call: one more than an event
+/// may hold, so that the host says what was too much.
+pub(crate) const MAX_BARE: u32 = (2 << 20) + 1;
 /// Bytes of text made, every level counting its own, before the rest is left out: what the
 /// output of an execution may hold by default.
 const MAX_TEXT: usize = 256 * 1024;

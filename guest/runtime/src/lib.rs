@@ -12,6 +12,7 @@ mod json;
 mod primordials;
 mod raw;
 mod require;
+mod reserve;
 mod session;
 mod state;
 mod text;

@@ -2,7 +2,7 @@
 
 use crate::primordials::Primordials;
 use crate::state::{self, State};
-use crate::{console, raw, require};
+use crate::{console, raw, require, reserve};
 use javy::quickjs::{Ctx, Object, Result, Value};
 use javy::{BytecodeStripping, Config, Runtime};
 
@@ -37,6 +37,7 @@ pub(crate) fn initialize() {
             .expect("the realm is fresh")
     });
     state::install(State { runtime, primordials });
+    reserve::fill();
 }
 
 fn globals(ctx: &Ctx<'_>) -> Result<()> {

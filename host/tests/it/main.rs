@@ -8,6 +8,7 @@ mod errors;
 mod files;
 mod harness;
 mod limits;
+mod model;
 mod recursion;
 mod sessions;
 mod startup;

@@ -6,4 +6,5 @@ mod api;
 mod cli;
 mod coverage;
 mod harness;
+mod hostile;
 mod scripts;
