@@ -53,13 +53,13 @@ impl BareEngine {
     /// When the script does not come to its end.
     pub async fn transaction(&self, bare: &mut BareRuntime, source: &str) -> usize {
         let BareRuntime { runtime, heap } = bare;
-        let faulted = {
+        let faults = {
             let work = pin!(evaluate(runtime, source));
             let mut slices = self.scheduler.slices(work).await;
             (&mut slices).await;
-            slices.faulted()
+            slices.faults()
         };
-        if faulted {
+        if faults > 0 {
             runtime.note_faults();
         }
         let changes = self.scheduler.run(runtime.changes(heap)).await;

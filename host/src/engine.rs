@@ -28,6 +28,9 @@ use wasmtime::{
 const MAX_WASM_STACK: usize = 32 << 20;
 /// Bytes of a fibre's stack: the script's, and room for host functions above it.
 const ASYNC_STACK: usize = MAX_WASM_STACK + (1 << 20);
+/// Bytes of a fibre's stack that are kept, zeroed, when its session ends; the rest goes back to the
+/// system.
+const STACK_KEPT: usize = 32 << 10;
 /// Bytes of address space reserved for a memory: all that 32 bits can address, so that no access
 /// needs a bounds check.
 const MEMORY_RESERVATION: u64 = 4 << 30;
@@ -128,13 +131,15 @@ fn config(max_sessions: u32) -> Config {
         .total_stacks(sessions)
         .max_memory_size(usize::try_from(MAX_MEMORY_BYTES).unwrap_or(usize::MAX))
         .max_core_instance_size(MAX_INSTANCE_BYTES)
-        .table_elements(TABLE_ELEMENTS);
+        .table_elements(TABLE_ELEMENTS)
+        .async_stack_keep_resident(STACK_KEPT);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .consume_fuel(true)
         .max_wasm_stack(MAX_WASM_STACK)
         .async_stack_size(ASYNC_STACK)
+        .async_stack_zeroing(true)
         .memory_reservation(MEMORY_RESERVATION)
         .concurrency_support(false)
         .wasm_memory64(false)

@@ -37,6 +37,10 @@ use vm_storage::{
 /// leaves a trace of it.
 const CHECKPOINT_AFTER: Duration = Duration::from_millis(50);
 
+/// Pages of native stack, 4 KiB each, from which an instance is dropped after its execution: the
+/// engine keeps the stack of an instance, and recursion can take up to 32 MiB of it.
+const DEEP_STACK_PAGES: u64 = 1_024;
+
 /// What the event of a stopped execution says of the session.
 const ROLLED_BACK: &str = "the session is as it was before this execution";
 
@@ -90,11 +94,13 @@ struct Attempt {
     committed: usize,
     /// What it changed, if it came to its end.
     changes: Option<Delta>,
+    /// Whether its instance holds so much that a new one is worth making.
+    sheds: bool,
 }
 
 impl Attempt {
     fn failed(failure: Failure) -> Self {
-        Self { end: Err(failure), committed: 0, changes: None }
+        Self { end: Err(failure), committed: 0, changes: None, sheds: false }
     }
 }
 
@@ -176,7 +182,7 @@ impl Run<'_> {
         execution.metrics.wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
         // A guest may have swallowed the error that passing a limit was.
         let passed = recorder.lock().passed();
-        let (end, faulted) = match (end, passed) {
+        let (end, faults) = match (end, passed) {
             (Err(failure), _) => {
                 let failure = runtime.explained(failure);
                 return Ok(Attempt { committed, ..Attempt::failed(failure) });
@@ -187,13 +193,17 @@ impl Run<'_> {
             }
             (Ok(ended), None) => ended,
         };
-        if faulted {
+        if faults > 0 {
             runtime.note_faults();
         }
         let changes = scheduler.run(runtime.changes(&self.slot.heap));
         tokio::select! {
             biased;
-            changes = changes => Ok(Attempt { end: Ok(end), committed, changes: Some(changes) }),
+            changes = changes => {
+                // Pages that are not the heap's are the native stack's.
+                let sheds = faults.saturating_sub(2 * changes.pages.len() as u64) > DEEP_STACK_PAGES;
+                Ok(Attempt { end: Ok(end), committed, changes: Some(changes), sheds })
+            }
             failure = &mut stopped => Ok(Attempt { committed, ..Attempt::failed(failure) }),
         }
     }
@@ -252,7 +262,7 @@ impl Run<'_> {
         recorder: &SharedRecorder,
         attempt: Attempt,
     ) -> Result<Finished, HostError> {
-        let Attempt { end, committed, changes } = attempt;
+        let Attempt { end, committed, changes, sheds } = attempt;
         let events = recorder.lock().events().to_vec();
         let Slot { session, .. } = self.slot;
         let closing = *self.closing.borrow();
@@ -280,16 +290,19 @@ impl Run<'_> {
             self.slot.clear();
         } else if let (Some(changes), Ok(())) = (changes, &stored) {
             self.slot.heap.apply(changes);
+            if sheds {
+                self.slot.drop_runtime();
+            }
         } else {
-            self.slot.roll_back();
+            self.slot.drop_runtime();
         }
         stored?;
         Ok(Finished { execution, events })
     }
 }
 
-/// Runs the work until it ends, its deadline passes or it is stopped. Gives how it ended, with
-/// whether threads had page faults meanwhile, and how many of its events are durable already.
+/// Runs the work until it ends, its deadline passes or it is stopped. Gives how it ended, with the
+/// page faults that threads had meanwhile, and how many of its events are durable already.
 ///
 /// The script runs here, on an async worker: it gives the worker back after every slice of fuel,
 /// some 60 microseconds, so that no thread is held for long. The work is polled first, so that one
@@ -299,7 +312,7 @@ async fn drive<F: Future<Output = End>>(
     deadline: Duration,
     mut stopped: std::pin::Pin<&mut impl Future<Output = Failure>>,
     checkpoint: Checkpoint<'_>,
-) -> (Result<(Outcome, bool), Failure>, usize) {
+) -> (Result<(Outcome, u64), Failure>, usize) {
     let mut wall = pin!(tokio::time::sleep(deadline));
     let mut due = pin!(tokio::time::sleep(CHECKPOINT_AFTER));
     let mut write = pin!(checkpoint.write());
@@ -319,7 +332,7 @@ async fn drive<F: Future<Output = End>>(
     if is_due && committed.is_none() {
         committed = Some(write.await);
     }
-    (end.map(|outcome| (outcome, work.faulted())), committed.unwrap_or(0))
+    (end.map(|outcome| (outcome, work.faults())), committed.unwrap_or(0))
 }
 
 async fn perform(runtime: &mut Runtime, work: Work<'_>, recorder: &SharedRecorder) -> End {

@@ -59,8 +59,8 @@ impl Slot {
         }
     }
 
-    /// Drops the runtime, and with it whatever was not committed.
-    pub(crate) fn roll_back(&mut self) {
+    /// Drops the runtime, and with it whatever was not committed; the next execution restores it.
+    pub(crate) fn drop_runtime(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.discard();
         }
@@ -68,7 +68,7 @@ impl Slot {
 
     /// Drops all the state of a session that is over.
     pub(crate) fn clear(&mut self) {
-        self.roll_back();
+        self.drop_runtime();
         self.heap.clear();
     }
 }

@@ -103,7 +103,7 @@ impl Scheduler {
             }
         };
         let slots = PollSemaphore::new(Arc::clone(&self.cpu));
-        Slices { future, first: Some(first), slots, faulted: false }
+        Slices { future, first: Some(first), slots, faults: 0 }
     }
 
     /// Runs a future to its end in slices.
@@ -128,13 +128,13 @@ pub(crate) struct Slices<'a, F> {
     future: Pin<&'a mut F>,
     first: Option<OwnedSemaphorePermit>,
     slots: PollSemaphore,
-    faulted: bool,
+    faults: u64,
 }
 
 impl<F> Slices<'_, F> {
-    /// Whether a thread had page faults while it polled the future.
-    pub(crate) fn faulted(&self) -> bool {
-        self.faulted
+    /// Page faults of threads while they polled the future.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults
     }
 }
 
@@ -149,12 +149,9 @@ impl<F: Future> Future for Slices<'_, F> {
                 Poll::Pending => return Poll::Pending,
             },
         };
-        if self.faulted {
-            return self.future.as_mut().poll(context);
-        }
         let before = thread_faults();
         let polled = self.future.as_mut().poll(context);
-        self.faulted = thread_faults() != before;
+        self.faults += thread_faults() - before;
         polled
     }
 }

@@ -9,6 +9,7 @@ mod files;
 mod harness;
 mod limits;
 mod model;
+mod races;
 mod recursion;
 mod sessions;
 mod startup;
