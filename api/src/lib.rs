@@ -6,6 +6,8 @@
 pub mod cli;
 pub mod client;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod libraries;
 pub mod server;
 mod settings_patch;

@@ -42,10 +42,11 @@ mod close;
 mod engine;
 mod error;
 mod execution;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod heap;
 mod host;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic, and says where")]
 mod hostile_guests;
 mod imports;
 mod library;

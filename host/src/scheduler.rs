@@ -95,12 +95,11 @@ impl Scheduler {
 
     /// Waits for a slot, and runs a future in slices from then on.
     pub(crate) async fn slices<'a, F: Future>(&self, future: Pin<&'a mut F>) -> Slices<'a, F> {
-        let first = match Arc::clone(&self.cpu).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let permit = Arc::clone(&self.cpu).acquire_owned().await;
-                permit.expect("the semaphore is never closed")
-            }
+        let first = if let Ok(permit) = Arc::clone(&self.cpu).try_acquire_owned() {
+            permit
+        } else {
+            let permit = Arc::clone(&self.cpu).acquire_owned().await;
+            permit.expect("the semaphore is never closed")
         };
         let slots = PollSemaphore::new(Arc::clone(&self.cpu));
         Slices { future, first: Some(first), slots, faults: 0 }

@@ -150,13 +150,9 @@ impl ExecCommand {
     }
 }
 
-/// How waiting for an execution ended.
-pub(super) enum Waited {
-    /// The daemon answered.
-    Answered(Result<Execution, ClientError>),
-    /// It did not even answer that the execution is to stop before Ctrl-C came again.
-    Left,
-}
+/// What a daemon answered; `None` when it did not even answer that the execution is to stop before
+/// Ctrl-C came again.
+pub(super) type Waited = Option<Result<Execution, ClientError>>;
 
 /// Waits for an execution in a session. Ctrl-C stops it in the daemon, and a second one the
 /// waiting.
@@ -168,7 +164,7 @@ pub(super) async fn interruptible(
     let mut interrupt = Interrupt::new()?;
     let mut running = pin!(running);
     tokio::select! {
-        answer = &mut running => return Ok(Waited::Answered(answer)),
+        answer = &mut running => return Ok(Some(answer)),
         () = interrupt.came() => {}
     }
     let stopped = async {
@@ -176,17 +172,15 @@ pub(super) async fn interruptible(
         running.await
     };
     Ok(tokio::select! {
-        answer = stopped => Waited::Answered(answer),
-        () = interrupt.came() => Waited::Left,
+        answer = stopped => Some(answer),
+        () = interrupt.came() => None,
     })
 }
 
 /// Prints an execution that just ran, and gives its exit status.
 fn finished(remote: &Remote, waited: Waited) -> Result<Exit, CliError> {
-    let answer = match waited {
-        Waited::Answered(answer) => answer?,
-        Waited::Left => return Ok(Exit::Interrupted),
-    };
+    let Some(answer) = waited else { return Ok(Exit::Interrupted) };
+    let answer = answer?;
     remote.show(&answer, |Execution { execution, events }| {
         print_outcome(execution);
         printer::stdout_line("\nEvents:");

@@ -4,7 +4,7 @@
 
 mod completeness;
 
-use super::exec::{Waited, interruptible};
+use super::exec::interruptible;
 use super::interrupt::Interrupt;
 use super::local::{Local, LocalError, LocalOptions};
 use super::{CliError, Exit, ReplArgs, printer};
@@ -189,12 +189,10 @@ async fn evaluate_remotely(
     session: SessionId,
     input: String,
 ) -> Result<(), CliError> {
-    let answer = match interruptible(client, session, client.repl(session, &input)).await? {
-        Waited::Answered(answer) => answer,
-        Waited::Left => {
-            printer::stderr_line("No longer waiting; it may run on in the daemon.");
-            return Ok(());
-        }
+    let running = client.repl(session, &input);
+    let Some(answer) = interruptible(client, session, running).await? else {
+        printer::stderr_line("No longer waiting; it may run on in the daemon.");
+        return Ok(());
     };
     match answer {
         Ok(answer) => {

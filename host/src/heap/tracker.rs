@@ -96,7 +96,7 @@ impl Tracker {
         let memory_bytes = memory.len();
         let written = match self {
             Self::Kernel(watched) => watched.written(memory_bytes),
-            Self::Comparison => vec![FIRST_PAGE..memory_bytes / PAGE],
+            Self::Comparison => all_pages(memory_bytes),
         };
         let candidates = match self {
             Self::Kernel(watched) => watched.filled(&written),
@@ -121,6 +121,11 @@ impl Tracker {
     }
 }
 
+/// Every page but the stack's, as one range.
+fn all_pages(memory_bytes: usize) -> Vec<Range<usize>> {
+    std::iter::once(FIRST_PAGE..memory_bytes / PAGE).collect()
+}
+
 impl Watched {
     fn range(&self, memory_bytes: usize) -> Range<usize> {
         self.base + FIRST_PAGE * PAGE..self.base + memory_bytes
@@ -135,7 +140,7 @@ impl Watched {
             Ok(written) => written.iter().map(|range| self.numbers(range)).collect(),
             Err(error) => {
                 tracing::warn!(%error, "the kernel does not say what was written");
-                vec![FIRST_PAGE..memory_bytes / PAGE]
+                all_pages(memory_bytes)
             }
         }
     }

@@ -16,8 +16,7 @@ fn executions_beyond_those_that_may_wait_are_refused_with_a_time_to_try_again() 
         let begin = |session: &str| {
             let (session, daemon) = (session.to_owned(), &daemon);
             let input = "console.log('ran'); for (;;);";
-            let running = scope.spawn(move || daemon.try_repl(&session, input).is(201));
-            running
+            scope.spawn(move || daemon.try_repl(&session, input).is(201))
         };
         let first = begin(&sessions[0]);
         let runs = daemon.wait_until_running(&sessions[0]);
