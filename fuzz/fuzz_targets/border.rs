@@ -19,7 +19,8 @@ fuzz_target!(|input: &[u8]| {
         for inside in [[a, a_len, b, b_len], [a % len, a_len % len, b % len, b_len % len]] {
             let [a, a_len, b, b_len] = inside;
             for tag in [tag, tag % 16] {
-                if let Some(json) = vm_host::fuzzing::emit(memory, [kind, tag, a, a_len, b, b_len]) {
+                if let Some(json) = vm_host::fuzzing::emit(memory, [kind, tag, a, a_len, b, b_len])
+                {
                     // Whatever was recorded can be stored and sent.
                     serde_json::from_str::<serde_json::Value>(&json).expect("an event is JSON");
                 }

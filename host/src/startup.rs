@@ -18,6 +18,7 @@ use crate::runtime::{Console, Failure, Grants, RuntimeOptions};
 use crate::scheduler::Admission;
 use crate::template_module::{BrokenPart, Part};
 use crate::worktree::{Worktree, WorktreePath};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use vm_guest::abi::{Outcome, script_flags};
@@ -100,10 +101,7 @@ impl<'a> Startup<'a> {
         let started = tokio::select! {
             biased;
             () = self.admission.start() => self.start(&mut slot, &live).await,
-            () = live.closed() => Err(HostError::SessionNotReady {
-                id: live.id,
-                status: SessionStatus::Closed,
-            }),
+            () = live.closed() => Err(closed(&live)),
         };
         let started = match started {
             Ok(()) => Ok(()),
@@ -140,8 +138,13 @@ impl<'a> Startup<'a> {
         let strict = slot.session.template.settings.runtime.strict;
         let flags = if strict { script_flags::STRICT } else { 0 };
         let libraries = scripts.libraries;
-        let template = self.host.modules();
-        let template = template.get(self.host.engine(), scripts.parts, flags, &limits).await?;
+        let modules = self.host.modules();
+        let compiled = modules.get(self.host.engine(), scripts.parts, flags, &limits);
+        let template = tokio::select! {
+            biased;
+            template = self.host.scheduler().run(compiled) => template?,
+            () = live.closed() => return Err(closed(live)),
+        };
         let runtime = slot.runtime.as_mut().expect("made above");
         let module = runtime.link(&template.module).await?;
         for part in 0..libraries {
@@ -227,13 +230,16 @@ impl<'a> Startup<'a> {
             None => {
                 let fuel = limits::fuel(&limits);
                 runtime.begin(fuel, recorder.clone());
-                let load = self.host.scheduler().run(runtime.run_linked(module, part_number(part)));
-                let deadline = Duration::from_millis(limits.wall_ms);
-                let outcome = tokio::select! {
-                    biased;
-                    outcome = load => outcome,
-                    () = tokio::time::sleep(deadline) => Err(Failure::WallTime),
-                    () = live.closed() => Err(Failure::Closed),
+                let outcome = {
+                    let load = pin!(runtime.run_linked(module, part_number(part)));
+                    let load = self.host.scheduler().slices(load).await;
+                    let deadline = Duration::from_millis(limits.wall_ms);
+                    tokio::select! {
+                        biased;
+                        outcome = load => outcome,
+                        () = tokio::time::sleep(deadline) => Err(Failure::WallTime),
+                        () = live.closed() => Err(Failure::Closed),
+                    }
                 };
                 runtime.end(fuel);
                 outcome
@@ -331,6 +337,12 @@ fn ordered(files: &[StartupFile]) -> Vec<StartupFile> {
     let mut files = files.to_vec();
     files.sort_by_key(|file| file.order_index);
     files
+}
+
+/// The error of a session that was closed while it started.
+fn closed(live: &LiveSession) -> HostError {
+    let (code, message) = Failure::Closed.described();
+    HostError::StartupFailed { session: live.id, execution: None, code: Some(code), message }
 }
 
 fn part_number(part: usize) -> u32 {

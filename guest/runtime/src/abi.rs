@@ -122,7 +122,7 @@ impl Buffer {
 #[unsafe(no_mangle)]
 extern "C" fn vm_alloc(len: usize) -> *mut u8 {
     // Every execution begins with a buffer for what it runs.
-    crate::reserve::fill();
+    crate::reserve::begin();
     match Layout::array::<u8>(len) {
         // SAFETY: the layout is not empty.
         Ok(layout) if len > 0 => unsafe { std::alloc::alloc(layout) },
@@ -181,7 +181,7 @@ extern "C" fn vm_evaluate(pointer: *mut u8, name_len: usize, source_len: usize, 
     let (name, source) = buffer.0.split_at(name_len + 1);
     evaluate::start_source(name, source, flags);
     drop(buffer);
-    evaluate::drain(flags) as u32
+    vm_drain(flags)
 }
 
 /// Compiles a script, given as to [`vm_evaluate`]; gives the address and length of its compiled
@@ -208,5 +208,7 @@ extern "C" fn vm_run(pointer: *mut u8, len: usize) {
 /// [`evaluate::Outcome`].
 #[unsafe(no_mangle)]
 extern "C" fn vm_drain(flags: u32) -> u32 {
-    evaluate::drain(flags) as u32
+    let outcome = evaluate::drain(flags) as u32;
+    crate::reserve::end();
+    outcome
 }

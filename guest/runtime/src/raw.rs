@@ -335,3 +335,23 @@ pub(crate) fn track_rejections(ctx: &Ctx<'_>, tracker: RejectionTracker) {
         qjs::JS_SetHostPromiseRejectionTracker(runtime, Some(trampoline), tracker as *mut _);
     }
 }
+
+/// Collects garbage in cycles now.
+pub(crate) fn collect_cycles(ctx: &Ctx<'_>) {
+    // SAFETY: no raw value is held across it.
+    unsafe { qjs::JS_RunGC(qjs::JS_GetRuntime(ctx.as_raw().as_ptr())) }
+}
+
+unsafe extern "C" {
+    fn vm_set_memory_error(error: qjs::JSValue);
+}
+
+/// Makes the error that is thrown when there is no memory to make one.
+pub(crate) fn set_memory_error(ctx: &Ctx<'_>) -> Result<()> {
+    const ERROR: &str =
+        "Object.freeze(Object.assign(new InternalError('out of memory'), { stack: '' }))";
+    let error: Value = ctx.eval(ERROR)?;
+    // SAFETY: the engine keeps a reference of its own, for as long as it lives.
+    unsafe { vm_set_memory_error(qjs::JS_DupValue(ctx.as_raw().as_ptr(), error.as_raw())) };
+    Ok(())
+}

@@ -36,8 +36,9 @@ pub(crate) fn initialize() {
             .and_then(|primordials| globals(&ctx).map(|()| primordials))
             .expect("the realm is fresh")
     });
+    runtime.context().with(|ctx| raw::set_memory_error(&ctx).expect("the realm is fresh"));
     state::install(State { runtime, primordials });
-    reserve::fill();
+    reserve::end();
 }
 
 fn globals(ctx: &Ctx<'_>) -> Result<()> {

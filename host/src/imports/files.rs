@@ -126,3 +126,25 @@ fn names(names: Vec<String>) -> Vec<u8> {
 fn approximate(size: u64) -> f64 {
     size as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worktree::Roots;
+
+    #[tokio::test]
+    async fn calls_of_a_session_that_have_not_come_back_are_few() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let roots = Roots::open(&[]).expect("there are none");
+        let worktree = roots.worktree(folder.path()).expect("it is a folder");
+        let files = Files::new(Arc::new(worktree), Access::Read, 1);
+        let exists = || files.clone().call(Operation::FsExists, 0, "absent".to_owned(), Vec::new());
+        let stuck: Vec<_> =
+            (0..MAX_CALLS).map(|_| Arc::clone(&files.calls).try_acquire_owned()).collect();
+        assert!(stuck.iter().all(Result::is_ok));
+        let refused = exists().await.expect_err("none is left");
+        assert!(refused.starts_with("EBUSY\n"), "{refused}");
+        drop(stuck);
+        assert_eq!(exists().await, Ok(vec![0]));
+    }
+}

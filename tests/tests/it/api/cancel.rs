@@ -1,6 +1,7 @@
 //! Executions that are told to end.
 
 use crate::harness::Daemon;
+use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 /// Limits that end nothing within a test.
@@ -103,4 +104,30 @@ fn limits_leave_the_session_as_it_was() {
     let events = daemon.repl(&session, "for (;;);")["events"].clone();
     let said = events[1]["payload"]["message"].as_str().unwrap();
     assert_eq!(said, "cpu_ms is used up; the session is as it was before this execution");
+}
+
+#[test]
+fn what_cannot_be_committed_leaves_the_session_as_it_was() {
+    let daemon = Daemon::start();
+    let session = daemon.any_session();
+    daemon.repl(&session, "var n = 1");
+    // From now on the kernel lets the daemon write to no file.
+    let none = Rlimit { current: Some(0), maximum: None };
+    let before = prlimit(Some(daemon.pid()), Resource::Fsize, none).unwrap();
+    daemon.try_repl(&session, "n = 2").refused(503, "STORAGE_UNAVAILABLE");
+    daemon.delete(&format!("/sessions/{session}")).refused(503, "STORAGE_UNAVAILABLE");
+    prlimit(Some(daemon.pid()), Resource::Fsize, before).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let reply = loop {
+        let reply = daemon.try_repl(&session, "n");
+        if reply.status != 503 {
+            break reply.is(201);
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", daemon.log());
+        std::thread::yield_now();
+    };
+    assert_eq!(reply["result"]["preview"], "1");
+    let executions = daemon.get(&format!("/executions?session_id={session}")).is(200);
+    assert_eq!(executions.as_array().unwrap().len(), 2, "{executions}");
+    assert_eq!(daemon.delete(&format!("/sessions/{session}")).is(200)["status"], "closed");
 }
