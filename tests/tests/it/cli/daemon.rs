@@ -269,6 +269,29 @@ fn an_execution_that_fails_says_so_by_its_exit_status() {
 }
 
 #[test]
+fn an_execution_is_cancelled_from_the_command_line() {
+    let daemon = Daemon::start();
+    let limits = serde_json::json!({"cpu_ms": 3_600_000, "wall_ms": 3_600_000});
+    let session = session(&daemon, &daemon.template_with_limits(&limits));
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| cli(&daemon, &["exec", "repl", &session, "for (;;);"]));
+        let execution = daemon.wait_until_running(&session);
+        let id = execution["id"].as_str().unwrap();
+        let shown = ok(&daemon, &["exec", "cancel", id]);
+        assert!(shown.contains("Status: cancelled"), "{shown}");
+        let ended = running.join().unwrap();
+        assert_eq!(ended.code, 130, "{}", ended.stdout);
+        assert!(ended.stdout.contains("\"code\":\"CANCELLED\""), "{}", ended.stdout);
+        // One that is over stays as it is.
+        assert_eq!(json(&daemon, &["exec", "cancel", id])["status"], "cancelled");
+    });
+    let unknown = cli(&daemon, &["exec", "cancel", "0198c0de-0000-7000-8000-000000000000"]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stderr.contains("EXECUTION_NOT_FOUND"), "{}", unknown.stderr);
+    assert_eq!(daemon.preview(&session, "1 + 1"), "2");
+}
+
+#[test]
 fn a_bare_repl_evaluates_standard_input_in_the_session() {
     let daemon = Daemon::start();
     let session = session(&daemon, &daemon.template());
