@@ -12,6 +12,8 @@
 //! execution that came to its end and was committed. The instance of one that did not is never
 //! called again. What a script did outside its heap, files it wrote, stays done.
 
+mod drive;
+
 use crate::error::HostError;
 use crate::heap::Delta;
 use crate::host::Host;
@@ -20,8 +22,9 @@ use crate::live::{Closing, Slot};
 use crate::recorder::{Observer, SharedRecorder};
 use crate::running::Entry;
 use crate::runtime::{Failure, Runtime, Script};
-use crate::scheduler::{Admission, Slices};
+use crate::scheduler::Admission;
 use crate::template_module::BrokenPart;
+use drive::{Checkpoint, drive};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -29,13 +32,8 @@ use tokio::sync::watch;
 use vm_guest::abi::Outcome;
 use vm_storage::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionError,
-    ExecutionErrorCode, ExecutionId, ExecutionKind, ExecutionStatus, Metrics, Session,
-    SessionStatus, Storage, now,
+    ExecutionErrorCode, ExecutionId, ExecutionKind, ExecutionStatus, Metrics, SessionStatus, now,
 };
-
-/// An execution that takes longer than this is committed as running, so that a host which dies
-/// leaves a trace of it.
-const CHECKPOINT_AFTER: Duration = Duration::from_millis(50);
 
 /// Pages of native stack, 4 KiB each, from which an instance is dropped after its execution: the
 /// engine keeps the stack of an instance, and recursion can take up to 32 MiB of it.
@@ -301,40 +299,6 @@ impl Run<'_> {
     }
 }
 
-/// Runs the work until it ends, its deadline passes or it is stopped. Gives how it ended, with the
-/// page faults that threads had meanwhile, and how many of its events are durable already.
-///
-/// The script runs here, on an async worker: it gives the worker back after every slice of fuel,
-/// some 60 microseconds, so that no thread is held for long. The work is polled first, so that one
-/// which ends at once never sets a timer.
-async fn drive<F: Future<Output = End>>(
-    mut work: Slices<'_, F>,
-    deadline: Duration,
-    mut stopped: std::pin::Pin<&mut impl Future<Output = Failure>>,
-    checkpoint: Checkpoint<'_>,
-) -> (Result<(Outcome, u64), Failure>, usize) {
-    let mut wall = pin!(tokio::time::sleep(deadline));
-    let mut due = pin!(tokio::time::sleep(CHECKPOINT_AFTER));
-    let mut write = pin!(checkpoint.write());
-    let mut is_due = false;
-    let mut committed = None;
-    let end = loop {
-        tokio::select! {
-            biased;
-            end = &mut work => break end,
-            () = &mut wall => break Err(Failure::WallTime),
-            failure = &mut stopped => break Err(failure),
-            () = &mut due, if !is_due => is_due = true,
-            count = &mut write, if is_due && committed.is_none() => committed = Some(count),
-        }
-    };
-    // A checkpoint that was begun is awaited, so that the final commit comes after it.
-    if is_due && committed.is_none() {
-        committed = Some(write.await);
-    }
-    (end.map(|outcome| (outcome, work.faults())), committed.unwrap_or(0))
-}
-
 async fn perform(runtime: &mut Runtime, work: Work<'_>, recorder: &SharedRecorder) -> End {
     match work {
         Work::Script { script, inputs } => {
@@ -353,34 +317,6 @@ async fn perform(runtime: &mut Runtime, work: Work<'_>, recorder: &SharedRecorde
             match &broken.failure {
                 Some(failure) => Err(failure.clone()),
                 None => Ok(Outcome::Threw),
-            }
-        }
-    }
-}
-
-/// Writes an execution that is taking long, as running, with its events so far.
-struct Checkpoint<'a> {
-    storage: &'a Storage,
-    execution: &'a Execution,
-    /// The session, when it is not durable yet.
-    session: Option<&'a Session>,
-    recorder: &'a SharedRecorder,
-}
-
-impl Checkpoint<'_> {
-    /// Gives how many events are durable; none when the storage refused, which the final commit
-    /// will find out for itself.
-    async fn write(self) -> usize {
-        let new_events = self.recorder.lock().events().to_vec();
-        let count = new_events.len();
-        let execution = self.execution.clone();
-        let session = self.session.cloned();
-        let commit = ExecutionCommit { execution, new_events, session };
-        match self.storage.commit_execution(commit).await {
-            Ok(()) => count,
-            Err(error) => {
-                tracing::warn!(execution_id = %self.execution.id, %error, "no checkpoint");
-                0
             }
         }
     }

@@ -1,0 +1,109 @@
+//! How an instance comes to be: from the base image, or from a heap that was committed.
+//!
+//! Invariant: what a guest does before its first script is metered, and an instance has its place in
+//! the pool before it is made.
+
+use super::{Console, Runtime, RuntimeOptions, State};
+use crate::engine::Engine;
+use crate::error::HostError;
+use crate::heap::{Heap, PAGE, Tracker};
+use crate::limits::{FUEL_PER_SLICE, SETUP_FUEL};
+use std::sync::Arc;
+use vm_guest::abi::{IMAGE_MODULE, begin_flags, exports};
+use wasmtime::Store;
+
+/// Bytes that one call of WASI may make the host copy.
+const MAX_WASI_BYTES: usize = 1 << 20;
+/// Bytes by which a memory grows.
+const WASM_PAGE: usize = 64 << 10;
+/// Pages written before the worker is given back, while a memory is restored.
+const PAGES_PER_SLICE: usize = 256;
+
+impl Runtime {
+    /// A fresh instance of the base image, with entropy of its own.
+    pub(crate) async fn new(engine: &Engine, options: RuntimeOptions) -> Result<Self, HostError> {
+        let console = options.console;
+        let mut runtime = Self::instantiate(engine, options).await?;
+        let flags = match console {
+            Console::Present => 0,
+            Console::Absent => begin_flags::NO_CONSOLE,
+        };
+        runtime.set_up(exports::BEGIN, (entropy()?, flags)).await?;
+        Ok(runtime)
+    }
+
+    /// An instance that goes on where a committed heap ends, with fresh entropy.
+    pub(crate) async fn restore(
+        engine: &Engine,
+        options: RuntimeOptions,
+        heap: &Heap,
+    ) -> Result<Self, HostError> {
+        if heap.is_image() {
+            return Self::new(engine, options).await;
+        }
+        let mut runtime = Self::instantiate(engine, options).await?;
+        runtime.fill(heap).await.map_err(HostError::engine)?;
+        runtime.tracker.settle(heap.memory_bytes());
+        // Seeding changes the heap: the next execution's changes have it.
+        runtime.tracker.note_faults();
+        runtime.set_up(exports::RESEED, entropy()?).await?;
+        Ok(runtime)
+    }
+
+    /// The base image and the guest's code, in which nothing was called yet.
+    async fn instantiate(engine: &Engine, options: RuntimeOptions) -> Result<Self, HostError> {
+        let place = Arc::clone(&engine.places).acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        let make = async {
+            let max_bytes = options.max_memory_bytes;
+            let mut store = Store::new(&engine.wasm, State::new(max_bytes, options.grants));
+            store.limiter(|state| &mut state.limiter);
+            store.set_hostcall_fuel(MAX_WASI_BYTES);
+            store.set_fuel(SETUP_FUEL)?;
+            store.fuel_async_yield_interval(Some(FUEL_PER_SLICE))?;
+            let image = engine.base.instantiate_async(&mut store).await?;
+            let memory = image
+                .get_memory(&mut store, exports::MEMORY)
+                .ok_or_else(|| wasmtime::Error::msg("an image exports no memory"))?;
+            let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+            let watch = engine.watch.as_ref();
+            let tracker = Tracker::new(watch, memory.data_ptr(&store), max_bytes);
+            let mut linker = engine.linker.clone();
+            linker.define(&store, IMAGE_MODULE, exports::MEMORY, memory)?;
+            let instance = linker.instantiate_async(&mut store, &engine.code).await?;
+            store.data_mut().set_memory(memory);
+            let alloc = instance.get_typed_func(&mut store, exports::ALLOC)?;
+            let evaluate = instance.get_typed_func(&mut store, exports::EVALUATE)?;
+            Ok(Self { store, memory, instance, alloc, evaluate, tracker, _place: place })
+        };
+        make.await.map_err(HostError::engine)
+    }
+
+    /// Calls what prepares an instance for its first script.
+    async fn set_up<P: wasmtime::WasmParams + Sync>(
+        &mut self,
+        name: &str,
+        args: P,
+    ) -> Result<(), HostError> {
+        let function = self.instance.get_typed_func::<P, ()>(&mut self.store, name);
+        let function = function.map_err(HostError::engine)?;
+        self.store.set_fuel(SETUP_FUEL).map_err(HostError::engine)?;
+        function.call_async(&mut self.store, args).await.map_err(HostError::engine)
+    }
+
+    async fn fill(&mut self, heap: &Heap) -> wasmtime::Result<()> {
+        let missing = heap.memory_bytes().saturating_sub(self.memory.data_size(&self.store));
+        self.memory.grow(&mut self.store, missing.div_ceil(WASM_PAGE) as u64)?;
+        for (written, (number, page)) in heap.pages().enumerate() {
+            self.memory.write(&mut self.store, number * PAGE, page)?;
+            if written % PAGES_PER_SLICE == PAGES_PER_SLICE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entropy() -> Result<u64, HostError> {
+    getrandom::u64().map_err(|error| HostError::Engine(format!("no entropy: {error}")))
+}
