@@ -31,6 +31,14 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     #[test]
+    fn a_guest_that_is_cut_off_is_refused() {
+        let wasm = crate::wasm();
+        for parts in 1..64 {
+            assert!(crate::split(&wasm[..wasm.len() * parts / 64]).is_err(), "{parts} of 64");
+        }
+    }
+
+    #[test]
     fn the_stamp_names_the_embedded_artifact() {
         let hash = Sha256::digest(crate::wasm());
         assert_eq!(format!("{hash:x}"), crate::sha256());

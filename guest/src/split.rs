@@ -87,7 +87,10 @@ fn code(wasm: &[u8], memory: MemoryType) -> Result<Vec<u8>, SplitError> {
             }
             payload => {
                 if let Some((id, range)) = payload.as_section() {
-                    module.section(&RawSection { id, data: &wasm[range] });
+                    // A section is announced before the parser knows whether it is all there.
+                    let cut = || SplitError::Malformed("a section is cut off".to_owned());
+                    let data = wasm.get(range).ok_or_else(cut)?;
+                    module.section(&RawSection { id, data });
                 }
             }
         }
