@@ -68,7 +68,7 @@ impl Host {
         self.execution(id).await
     }
 
-    /// Closes a session that has no runtime any more.
+    /// Closes a session that is not live any more.
     async fn close_crashed(&self, id: SessionId) -> Result<Session, HostError> {
         let session = self.session(id).await?;
         if session.status == SessionStatus::Closed {

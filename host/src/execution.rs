@@ -265,6 +265,7 @@ impl Run<'_> {
         let Slot { session, .. } = self.slot;
         let closing = *self.closing.borrow();
         let failed_to_start = self.then.is_some() && execution.status != ExecutionStatus::Ok;
+        let before = session.clone();
         if end == Err(Failure::Closed) {
             *session = closing.close(session);
         } else if failed_to_start {
@@ -280,9 +281,12 @@ impl Run<'_> {
             session: changed.then(|| session.clone()),
         };
         let stored = self.host.storage().commit_execution(commit).await;
-        if stored.is_err() && changed {
-            // What the session is, storage was to say: it is over.
-            session.status = SessionStatus::Crashed;
+        if stored.is_err() {
+            // Nothing of this happened. A session that was ready is; one that was starting is over.
+            *session = before;
+            if self.then.is_some() {
+                session.status = SessionStatus::Crashed;
+            }
         }
         if !session.status.is_live() {
             self.slot.clear();

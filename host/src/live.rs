@@ -1,4 +1,4 @@
-//! Live sessions: the ones that have a runtime in this process.
+//! Live sessions: the ones that are starting or ready in this process.
 //!
 //! ```text
 //!              startup done

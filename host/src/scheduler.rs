@@ -18,6 +18,7 @@
 
 use crate::error::{Capacity, HostError};
 use crate::heap::thread_faults;
+use crate::host::HostOptions;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,12 +41,12 @@ pub struct Concurrency {
 }
 
 impl Default for Concurrency {
-    /// As many as are good for a machine of some cores: 256 started, 1,024 waiting, and two slots
-    /// for each core.
+    /// As many started as there are sessions by default, so that executions which never end keep
+    /// none from starting: they share the slots. 1,024 waiting, and two slots for each core.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cpu_slots = u32::try_from(2 * cores).unwrap_or(u32::MAX);
-        Self { started: 256, waiting: 1_024, cpu_slots }
+        Self { started: HostOptions::DEFAULT_MAX_SESSIONS, waiting: 1_024, cpu_slots }
     }
 }
 

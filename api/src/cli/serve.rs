@@ -38,9 +38,9 @@ pub(super) struct ServeArgs {
     )]
     max_sessions: u32,
     /// Executions that may have started and not ended at one time, with sessions being made
-    #[arg(long, value_name = "N", default_value_t = Concurrency::default().started,
-        value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    max_executions: u32,
+    /// (default: as many as sessions, so that none waits for one that never ends)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max_executions: Option<u32>,
     /// Executions that may wait to start; beyond them the answer is 503
     #[arg(long, value_name = "N", default_value_t = Concurrency::default().waiting,
         value_parser = clap::value_parser!(u32).range(0..=100_000))]
@@ -159,7 +159,7 @@ fn host_options(args: &ServeArgs) -> HostOptions {
             max_output_kb: args.max_output_kb,
         },
         concurrency: Concurrency {
-            started: args.max_executions,
+            started: args.max_executions.unwrap_or(args.max_sessions),
             waiting: args.max_waiting,
             ..Concurrency::default()
         },

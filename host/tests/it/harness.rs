@@ -53,13 +53,19 @@ impl TestHost {
         Self { host: Host::start(storage, options).await.unwrap(), folder }
     }
 
-    /// Begins an execution of a snippet that prints, or goes on for ever, and gives its id once
-    /// its first event is there.
+    /// Begins an execution of a snippet, and gives it once it is on its way; it may wait to start.
     pub(crate) async fn begin(&self, session: SessionId, input: &str) -> Begun {
+        self.begin_until(session, input, 1).await
+    }
+
+    /// The same, once the event of this `seq` is there: from the second on, the script made it.
+    pub(crate) async fn begin_until(&self, session: SessionId, input: &str, seq: u64) -> Begun {
         let (sender, begun) = tokio::sync::oneshot::channel();
         let sender = Mutex::new(Some(sender));
         let observer: Observer = Arc::new(move |event| {
-            if let Some(sender) = sender.lock().unwrap().take() {
+            if event.seq == seq
+                && let Some(sender) = sender.lock().unwrap().take()
+            {
                 sender.send(event.execution_id).unwrap();
             }
         });

@@ -195,7 +195,7 @@ async fn an_execution_that_waits_for_its_start_can_be_cancelled() {
     (template.settings.limits.cpu_ms, template.settings.limits.wall_ms) = (3_600_000, 3_600_000);
     let first = test.session(template).await;
     let second = test.session(small()).await;
-    let endless = test.begin(first, "for (;;);").await;
+    let endless = test.begin_until(first, "console.log(1); for (;;);", 2).await;
     let waits = test.begin(second, "var ran = 1").await;
     let cancelled = test.host.cancel_execution(waits.id).await.unwrap();
     assert_eq!(cancelled.status, ExecutionStatus::Cancelled);

@@ -111,12 +111,21 @@ fn what_cannot_be_committed_leaves_the_session_as_it_was() {
     let daemon = Daemon::start();
     let session = daemon.any_session();
     daemon.repl(&session, "var n = 1");
-    // From now on the kernel lets the daemon write to no file.
-    let none = Rlimit { current: Some(0), maximum: None };
-    let before = prlimit(Some(daemon.pid()), Resource::Fsize, none).unwrap();
-    daemon.try_repl(&session, "n = 2").refused(503, "STORAGE_UNAVAILABLE");
-    daemon.delete(&format!("/sessions/{session}")).refused(503, "STORAGE_UNAVAILABLE");
-    prlimit(Some(daemon.pid()), Resource::Fsize, before).unwrap();
+    let busy = daemon.session(&daemon.template_with_limits(&endless()));
+    daemon.repl(&busy, "var n = 1");
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| daemon.try_repl(&busy, "n = 2; for (;;);"));
+        daemon.wait_until_running(&busy);
+        // From now on the kernel lets the daemon write to no file.
+        let none = Rlimit { current: Some(0), maximum: None };
+        let before = prlimit(Some(daemon.pid()), Resource::Fsize, none).unwrap();
+        daemon.try_repl(&session, "n = 2").refused(503, "STORAGE_UNAVAILABLE");
+        daemon.delete(&format!("/sessions/{session}")).refused(503, "STORAGE_UNAVAILABLE");
+        // Nor does closing a session in which something runs take its state away.
+        daemon.delete(&format!("/sessions/{busy}")).refused(503, "STORAGE_UNAVAILABLE");
+        running.join().unwrap().refused(503, "STORAGE_UNAVAILABLE");
+        prlimit(Some(daemon.pid()), Resource::Fsize, before).unwrap();
+    });
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let reply = loop {
         let reply = daemon.try_repl(&session, "n");
@@ -127,6 +136,7 @@ fn what_cannot_be_committed_leaves_the_session_as_it_was() {
         std::thread::yield_now();
     };
     assert_eq!(reply["result"]["preview"], "1");
+    assert_eq!(daemon.preview(&busy, "n"), "1");
     let executions = daemon.get(&format!("/executions?session_id={session}")).is(200);
     assert_eq!(executions.as_array().unwrap().len(), 2, "{executions}");
     assert_eq!(daemon.delete(&format!("/sessions/{session}")).is(200)["status"], "closed");

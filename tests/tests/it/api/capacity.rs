@@ -74,3 +74,24 @@ fn a_neighbour_of_sessions_that_never_end_is_answered() {
         }
     });
 }
+
+#[test]
+fn executions_that_never_end_keep_none_from_starting() {
+    const ENDLESS: usize = 300;
+    let daemon = Daemon::start();
+    let template = endless(&daemon);
+    let neighbour = daemon.any_session();
+    let busy: Vec<_> = (0..ENDLESS).map(|_| daemon.session(&template)).collect();
+    std::thread::scope(|scope| {
+        for session in &busy {
+            scope.spawn(|| daemon.try_repl(session, "for (;;);").is(201));
+        }
+        for session in &busy {
+            daemon.wait_until_running(session);
+        }
+        assert_eq!(daemon.preview(&neighbour, "1 + 1"), "2");
+        for session in &busy {
+            daemon.delete(&format!("/sessions/{session}")).is(200);
+        }
+    });
+}
