@@ -83,8 +83,8 @@ struct GlobalArgs {
         env = "VM_SYSTEM_SERVER_URL"
     )]
     server_url: String,
-    /// The database of `serve` (default: vm-system.redb) and `run` (default: one that is thrown
-    /// away); other commands have none
+    /// The database of `serve`, `ops restore` and `ops verify` (default: vm-system.redb) and `run`
+    /// (default: one that is thrown away); other commands have none
     #[arg(long, global = true, value_name = "FILE")]
     db: Option<PathBuf>,
     /// What to print: text for people, or one JSON document for programs
@@ -259,7 +259,7 @@ fn run_command(cli: Cli) -> Result<Exit, CliError> {
         Command::Template(command) => runtime.block_on(command.run(connect()?))?,
         Command::Session(command) => runtime.block_on(command.run(connect()?))?,
         Command::Exec(command) => command.run(&runtime, connect()?)?,
-        Command::Ops(command) => runtime.block_on(command.run(connect()?))?,
+        Command::Ops(command) => runtime.block_on(command.run(connect()?, db.as_deref()))?,
         Command::Libs(command) => command.run(output)?,
         Command::Run(args) => runtime.block_on(run::run(args, db.as_deref(), output))?,
         Command::Repl(args) => repl::local(&runtime, &args)?,

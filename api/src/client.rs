@@ -8,13 +8,14 @@ mod error;
 pub use error::{ClientError, Refusal};
 
 use crate::wire::{
-    AddCapability, AddName, AddStartupFile, BASE, Capability, CatalogueEntry, CreateSession,
-    CreateTemplate, Execution, Health, NameChanged, RunFile, RunSnippet, RuntimeSummary, Session,
-    StartupFile, Template, TemplateDeleted, TemplateDetail, UpdateTemplate,
+    AddCapability, AddName, AddStartupFile, BASE, BackupMade, Capability, CatalogueEntry,
+    Compacted, CreateSession, CreateTemplate, Execution, Health, MakeBackup, NameChanged, RunFile,
+    RunSnippet, RuntimeSummary, Session, StartupFile, Stats, Template, TemplateDeleted,
+    TemplateDetail, UpdateTemplate,
 };
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, StatusCode, Uri};
+use http::header::{CONTENT_TYPE, HeaderValue, LINK};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -62,6 +63,24 @@ pub struct NewRun {
     pub env: BTreeMap<String, String>,
 }
 
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListPart {
+    /// Items at most; 0 leaves it to the daemon.
+    pub limit: usize,
+    /// Where the part before ended.
+    pub cursor: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// What it holds.
+    pub items: Vec<T>,
+    /// Where the list goes on; none at its end.
+    pub next: Option<String>,
+}
+
 /// A part of the API's answers: what a method of the client gives.
 pub type Answer<T> = Result<T, ClientError>;
 
@@ -86,6 +105,26 @@ impl Client {
         self.get("/health").await
     }
 
+    /// Whether the daemon takes work; a refusal says why not.
+    pub async fn ready(&self) -> Answer<Health> {
+        self.get("/ready").await
+    }
+
+    /// What the daemon holds and has done.
+    pub async fn stats(&self) -> Answer<Stats> {
+        self.get("/ops/stats").await
+    }
+
+    /// A backup, by a name or by the time.
+    pub async fn backup(&self, name: Option<&str>) -> Answer<BackupMade> {
+        self.post("/ops/backup", &MakeBackup { name: name.map(str::to_owned) }).await
+    }
+
+    /// Makes the database's file as small as it can be.
+    pub async fn compact(&self) -> Answer<Compacted> {
+        self.send::<(), _>(Method::POST, "/ops/compact", None).await
+    }
+
     /// The sessions that are live.
     pub async fn summary(&self) -> Answer<RuntimeSummary> {
         self.get("/runtime/summary").await
@@ -96,9 +135,14 @@ impl Client {
         self.get(&format!("/metadata/{kind}")).await
     }
 
-    /// All templates.
+    /// The first templates, oldest first; all of them when there are 1,000 at most.
     pub async fn templates(&self) -> Answer<Vec<Template>> {
-        self.get("/templates").await
+        Ok(self.templates_page(&ListPart::default()).await?.items)
+    }
+
+    /// A part of the templates, oldest first.
+    pub async fn templates_page(&self, part: &ListPart) -> Answer<Listed<Template>> {
+        self.list("/templates?", part).await
     }
 
     /// A new template.
@@ -177,11 +221,21 @@ impl Client {
         self.delete(&format!("/templates/{id}/{list}/{}", encoded(name))).await
     }
 
-    /// Sessions that a filter accepts, newest first.
+    /// The first sessions that a filter accepts, newest first.
     pub async fn sessions(&self, filter: &SessionFilter) -> Answer<Vec<Session>> {
+        Ok(self.sessions_page(filter, &ListPart::default()).await?.items)
+    }
+
+    /// A part of the sessions that a filter accepts, newest first.
+    pub async fn sessions_page(
+        &self,
+        filter: &SessionFilter,
+        part: &ListPart,
+    ) -> Answer<Listed<Session>> {
         let statuses: Vec<_> = filter.statuses.iter().map(|status| status_name(*status)).collect();
         let template = filter.template_id.map(|id| id.to_string()).unwrap_or_default();
-        self.get(&format!("/sessions?status={}&template_id={template}", statuses.join(","))).await
+        let path = format!("/sessions?status={}&template_id={template}&", statuses.join(","));
+        self.list(&path, part).await
     }
 
     /// A new session.
@@ -210,9 +264,23 @@ impl Client {
         self.delete(&format!("/sessions/{id}")).await
     }
 
-    /// Executions of a session, newest first.
+    /// Ends a session and removes it, with its executions and their events.
+    pub async fn purge_session(&self, id: SessionId) -> Answer<Session> {
+        self.delete(&format!("/sessions/{id}?purge=true")).await
+    }
+
+    /// The newest executions of a session, newest first.
     pub async fn executions(&self, session: SessionId, limit: usize) -> Answer<Vec<Execution>> {
-        self.get(&format!("/executions?session_id={session}&limit={limit}")).await
+        Ok(self.executions_page(session, &ListPart { limit, cursor: None }).await?.items)
+    }
+
+    /// A part of the executions of a session, newest first.
+    pub async fn executions_page(
+        &self,
+        session: SessionId,
+        part: &ListPart,
+    ) -> Answer<Listed<Execution>> {
+        self.list(&format!("/executions?session_id={session}&"), part).await
     }
 
     /// Runs a snippet.
@@ -262,6 +330,15 @@ impl Client {
         self.send::<(), R>(Method::GET, path, None).await
     }
 
+    /// A part of a list, of a path that its query can be added to.
+    async fn list<T: DeserializeOwned>(&self, path: &str, part: &ListPart) -> Answer<Listed<T>> {
+        let limit = if part.limit == 0 { String::new() } else { part.limit.to_string() };
+        let cursor = part.cursor.as_deref().map(encoded).unwrap_or_default();
+        let path = format!("{path}limit={limit}&cursor={cursor}");
+        let (items, headers) = self.exchange::<(), _>(Method::GET, &path, None).await?;
+        Ok(Listed { items, next: headers.get(LINK).and_then(next_cursor) })
+    }
+
     async fn delete<R: DeserializeOwned>(&self, path: &str) -> Answer<R> {
         self.send::<(), R>(Method::DELETE, path, None).await
     }
@@ -276,6 +353,15 @@ impl Client {
         path: &str,
         body: Option<&B>,
     ) -> Answer<R> {
+        Ok(self.exchange(method, path, body).await?.0)
+    }
+
+    async fn exchange<B: Serialize, R: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Answer<(R, HeaderMap)> {
         let body = body.map(|body| {
             serde_json::to_vec(body).expect("checked by their types: the shapes of `wire` are JSON")
         });
@@ -292,11 +378,12 @@ impl Client {
         };
         let response =
             self.http.request(request).await.map_err(|error| unreachable(cause(&error)))?;
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         let body = body.map_err(unreachable)?.to_bytes();
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| self.protocol(&error));
+            let answer = serde_json::from_slice(&body).map_err(|error| self.protocol(&error))?;
+            return Ok((answer, headers));
         }
         Err(self.refusal(status, &body))
     }
@@ -335,6 +422,14 @@ fn cause(error: &hyper_util::client::legacy::Error) -> Box<dyn std::error::Error
         source = inner.source();
     }
     text.into()
+}
+
+/// The cursor in a `Link` header that names the next part of a list.
+fn next_cursor(link: &HeaderValue) -> Option<String> {
+    let (target, relation) = link.to_str().ok()?.split_once('>')?;
+    let query = target.strip_prefix('<')?.split_once('?')?.1;
+    let cursor = query.split('&').find_map(|parameter| parameter.strip_prefix("cursor="))?;
+    relation.contains("rel=\"next\"").then(|| cursor.to_owned())
 }
 
 /// A name as one segment of a path.

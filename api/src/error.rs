@@ -83,6 +83,14 @@ codes! {
     LibraryNotAvailable = UNPROCESSABLE_ENTITY "LIBRARY_NOT_AVAILABLE",
     /// A startup file threw or was stopped.
     StartupFailed = UNPROCESSABLE_ENTITY "STARTUP_FAILED",
+    /// The session's worktree is not where it was.
+    WorktreeUnavailable = CONFLICT "WORKTREE_UNAVAILABLE",
+    /// The session was made by another version, and what it needs of that is not here.
+    GuestUnavailable = CONFLICT "GUEST_UNAVAILABLE",
+    /// There is a backup of this name.
+    BackupExists = CONFLICT "BACKUP_EXISTS",
+    /// Some of what was asked for is not kept any more; `details` say from where on it is.
+    CursorExpired = GONE "CURSOR_EXPIRED",
     /// The host has no room; `Retry-After` says when to try again.
     CapacityExceeded = SERVICE_UNAVAILABLE "CAPACITY_EXCEEDED",
     /// The database cannot be written; `Retry-After` says when to try again.
@@ -179,6 +187,18 @@ impl From<HostError> for ApiError {
             }
             HostError::SessionBusy(id) => of(ErrorCode::SessionBusy).with("session_id", id),
             HostError::Worktree(source) => of_worktree(&source, of),
+            HostError::WorktreeUnavailable { session, reason: _ } => {
+                of(ErrorCode::WorktreeUnavailable).with("session_id", session)
+            }
+            HostError::GuestUnavailable { session, source: _ } => {
+                of(ErrorCode::GuestUnavailable).with("session_id", session)
+            }
+            HostError::BackupExists { name } => of(ErrorCode::BackupExists).with("name", name),
+            HostError::Backup(cause) => Self {
+                cause: Some(cause.to_string()),
+                retry_after: Some(RETRY_AFTER),
+                ..Self::new(ErrorCode::StorageUnavailable, "the backup cannot be written")
+            },
             HostError::InputTooLarge { bytes: _, limit } => {
                 of(ErrorCode::PayloadTooLarge).with("limit_bytes", limit)
             }
@@ -289,6 +309,11 @@ impl From<StorageError> for ApiError {
             StorageError::RecordTooDeep { .. } | StorageError::RecordTooLarge { .. } => {
                 Self::new(ErrorCode::Validation, message)
             }
+            StorageError::EventsExpired { execution, oldest_seq } => {
+                Self::new(ErrorCode::CursorExpired, message)
+                    .with("execution_id", execution)
+                    .with("oldest_seq", oldest_seq)
+            }
             // Which file it is, and what its disk said, is for the log.
             StorageError::Unavailable { .. } | StorageError::Closed { .. } => Self {
                 retry_after: Some(RETRY_AFTER),
@@ -307,6 +332,10 @@ impl From<StorageError> for ApiError {
             | StorageError::ForeignEvent { .. }
             | StorageError::SequenceGap { .. }
             | StorageError::ExecutionOver(_)
+            | StorageError::SessionLive(_)
+            | StorageError::HeapConflict { .. }
+            | StorageError::DamagedHeap { .. }
+            | StorageError::Backup { .. }
             | StorageError::DamagedRecord { .. } => Self::internal(message),
         }
     }

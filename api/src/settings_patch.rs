@@ -5,10 +5,13 @@
 use crate::strict_json::object;
 use crate::whole::{OutOfRange, Whole};
 use serde::{Deserialize, Serialize};
-use vm_storage::{Limits, Resolver, RuntimeSettings, Settings};
+use vm_storage::{Lifecycle, Limits, Resolver, RuntimeSettings, Settings};
 
 /// Folders, or extensions, that a resolver may have.
 const MAX_RESOLVER_ENTRIES: usize = 32;
+
+/// Seconds that a session may live without being used: ten years.
+const MAX_TTL_S: i64 = 10 * 365 * 24 * 3_600;
 
 /// Bytes of an extension.
 const MAX_EXTENSION_BYTES: usize = 32;
@@ -23,6 +26,17 @@ pub(crate) struct SettingsPatch {
     pub(crate) resolver: ResolverPatch,
     #[serde(deserialize_with = "object")]
     pub(crate) runtime: RuntimePatch,
+    #[serde(deserialize_with = "object")]
+    pub(crate) lifecycle: LifecyclePatch,
+}
+
+/// How long sessions live, of which any may be missing.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LifecyclePatch {
+    /// 0 means that they live until they are closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session_ttl_s: Option<Whole>,
 }
 
 /// Limits of which any may be missing.
@@ -84,8 +98,9 @@ impl SettingsPatch {
         ceilings: &Limits,
     ) -> Result<(), SettingsError> {
         let limits = self.limits.merged(settings.limits, ceilings)?;
+        let lifecycle = self.lifecycle.merged(settings.lifecycle)?;
         self.resolver.check()?;
-        settings.limits = limits;
+        (settings.limits, settings.lifecycle) = (limits, lifecycle);
         self.resolver.apply(&mut settings.resolver);
         self.runtime.apply(&mut settings.runtime);
         Ok(())
@@ -116,6 +131,14 @@ impl LimitsPatch {
                 max_output_kb,
             )?,
         })
+    }
+}
+
+impl LifecyclePatch {
+    fn merged(self, old: Lifecycle) -> Result<Lifecycle, OutOfRange> {
+        let Some(ttl) = self.session_ttl_s else { return Ok(old) };
+        let ttl = ttl.within("lifecycle.session_ttl_s", 0, MAX_TTL_S)?;
+        Ok(Lifecycle { session_ttl_s: u64::try_from(ttl).ok().filter(|ttl| *ttl > 0) })
     }
 }
 
@@ -198,6 +221,8 @@ mod tests {
             "limits.mem_mb = 4096",
             "limits.wall_ms = 3600001",
             "limits.cpu_ms = -1",
+            "lifecycle.session_ttl_s = -1",
+            "lifecycle.session_ttl_s = 315360001",
             "resolver.roots = ['../up']",
             "resolver.extensions = ['js']",
         ] {

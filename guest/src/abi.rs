@@ -4,6 +4,10 @@
 //! Invariant: numbers that come from the guest become one of these types or are refused; the guest
 //! shares its memory with hostile code.
 
+/// Version of the host functions that guests import: raised when one of them changes what it means
+/// to a guest that was built before. Stored heaps are tied to it.
+pub const IMPORTS_VERSION: u32 = 1;
+
 /// Name of the module that the guest's code imports its memory from.
 pub const IMAGE_MODULE: &str = "image";
 /// Name of the module that the guest imports host functions from.

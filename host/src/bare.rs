@@ -4,7 +4,7 @@
 use crate::engine::{Engine, EngineOptions};
 use crate::heap::{Heap, PAGE};
 use crate::recorder::SharedRecorder;
-use crate::runtime::{Console, Grants, Runtime, RuntimeOptions, Script};
+use crate::runtime::{Console, Grants, Runtime, RuntimeOptions, Script, SessionClock};
 use crate::scheduler::{Concurrency, Scheduler};
 use crate::{HostError, PageTracking};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ impl BareEngine {
     /// # Errors
     /// When the machine cannot run it.
     pub fn new(cache_dir: Option<PathBuf>, tracking: PageTracking) -> Result<Self, HostError> {
-        let options = EngineOptions { max_sessions: 16, cache_dir, tracking };
+        let options = EngineOptions { max_resident: 16, cache_dir, guest_dir: None, tracking };
         let engine = Engine::new(vm_guest::wasm(), &options)?;
         Ok(Self { engine, scheduler: Scheduler::new(Concurrency::default()) })
     }
@@ -43,8 +43,9 @@ impl BareEngine {
     /// # Errors
     /// When the pool is full.
     pub async fn runtime(&self) -> Result<BareRuntime, HostError> {
-        let runtime = Runtime::new(&self.engine, options()).await?;
-        Ok(BareRuntime { runtime, heap: Heap::new(Arc::clone(&self.engine.image)) })
+        let runtime =
+            Runtime::new(&self.engine, self.engine.places.take().await, self.options()).await?;
+        Ok(BareRuntime { runtime, heap: Heap::new(Arc::clone(&self.engine.guest.image)) })
     }
 
     /// Evaluates a script as a transaction, all but its commit; gives the pages it changed.
@@ -68,6 +69,16 @@ impl BareEngine {
         pages
     }
 
+    fn options(&self) -> RuntimeOptions {
+        RuntimeOptions {
+            guest: Arc::clone(&self.engine.guest),
+            clock: SessionClock::starting(),
+            max_memory_bytes: MAX_MEMORY_BYTES,
+            grants: Grants::default(),
+            console: Console::Present,
+        }
+    }
+
     /// Drops the instance and restores another.
     ///
     /// # Panics
@@ -75,7 +86,9 @@ impl BareEngine {
     pub async fn roll_back(&self, bare: BareRuntime) -> BareRuntime {
         let BareRuntime { runtime, heap } = bare;
         runtime.discard();
-        let runtime = self.scheduler.run(Runtime::restore(&self.engine, options(), &heap)).await;
+        let place = self.engine.places.take().await;
+        let restore = Runtime::restore(&self.engine, place, self.options(), &heap);
+        let runtime = self.scheduler.run(restore).await;
         BareRuntime { runtime: runtime.expect("the pool has room"), heap }
     }
 }
@@ -92,14 +105,6 @@ impl BareRuntime {
     /// Bytes of its memory, and of the pages kept to go back to.
     pub fn bytes(&self) -> (u64, usize) {
         (self.runtime.memory_bytes(), self.heap.pages().count() * PAGE)
-    }
-}
-
-fn options() -> RuntimeOptions {
-    RuntimeOptions {
-        max_memory_bytes: MAX_MEMORY_BYTES,
-        grants: Grants::default(),
-        console: Console::Present,
     }
 }
 

@@ -1,59 +1,94 @@
 //! Ending: an execution or a session by a client's wish, or all of them because the host ends.
 //!
 //! Invariant: when [`Host::shutdown`] has returned, everything that was answered, and the record of
-//! everything that was cancelled, is durable, and no session is left that the next host on the same
-//! store would have to put right, unless the store failed.
+//! everything that was stopped, is durable, and nothing is left that the next host on the same store
+//! would have to put right, unless the store failed.
 
 use crate::error::HostError;
 use crate::host::Host;
 use crate::live::{Closing, LiveSession};
-use std::sync::Arc;
-use tokio::task::JoinSet;
-use vm_storage::{Execution, ExecutionId, Session, SessionId, SessionStatus};
+use std::time::Duration;
+use vm_storage::{Execution, ExecutionId, Session, SessionId, SessionStatus, StorageError};
+
+/// How often sessions that came in while the host stops are told so.
+const STOPPING_LOOK: Duration = Duration::from_millis(20);
 
 impl Host {
-    /// Ends a session: what runs in it is cancelled, its runtime is dropped. Closing one that is
-    /// closed changes nothing.
+    /// Ends a session: what runs in it is cancelled, what is stored of its heap removed. Closing one
+    /// that is closed changes nothing.
     ///
     /// # Errors
     /// `SessionNotFound`, and the states of the store.
     pub async fn close_session(&self, id: SessionId) -> Result<Session, HostError> {
-        match self.sessions().get(id) {
-            Some(live) => self.close_live(live, Closing::ByClient).await,
-            None => self.close_crashed(id).await,
+        self.close(id, Closing::ByClient).await
+    }
+
+    /// Ends a session and removes it, with its executions and their events: nobody finds them any
+    /// more. Gives it as it was closed.
+    ///
+    /// # Errors
+    /// `SessionNotFound`, and the states of the store.
+    pub async fn purge_session(&self, id: SessionId) -> Result<Session, HostError> {
+        let closed = self.close_session(id).await?;
+        match self.storage().purge_session(id).await {
+            Err(StorageError::UnknownSession(id)) => Err(HostError::SessionNotFound(id)),
+            purged => Ok(purged.map(|()| closed)?),
         }
     }
 
-    async fn close_live(
+    pub(crate) async fn close(
         &self,
-        live: Arc<LiveSession>,
+        id: SessionId,
         closing: Closing,
     ) -> Result<Session, HostError> {
-        live.begin_closing(closing);
-        let host = self.clone();
-        self.detached(async move {
-            let mut slot = live.slot.lock().await;
-            if slot.session.status != SessionStatus::Closed {
-                let closed = closing.close(&slot.session);
-                let stored = host.storage().put_session(closed.clone()).await;
-                if closing == Closing::ByClient
-                    && slot.session.status.is_live()
-                    && let Err(error) = stored
-                {
-                    // It goes on: what runs in it was cancelled, and nothing else was lost.
-                    live.keep_open();
-                    return Err(error.into());
-                }
-                slot.session = closed;
-                slot.clear();
-                let stored = stored.map_err(HostError::from);
-                host.leave(live.id, &stored);
-                stored?;
+        loop {
+            let live = match self.load(id).await {
+                Ok(live) => live,
+                Err(HostError::SessionNotReady { .. }) => return self.close_crashed(id).await,
+                Err(error) => return Err(error),
+            };
+            let host = self.clone();
+            let close = async move { host.close_live(&live, closing).await };
+            if let Some(closed) = self.detached(close).await? {
+                return Ok(closed);
             }
-            host.sessions().remove(live.id);
-            Ok(slot.session.clone())
-        })
-        .await
+        }
+    }
+
+    /// Closes a session that this process holds; `None` when it was retired meanwhile.
+    async fn close_live(
+        &self,
+        live: &LiveSession,
+        closing: Closing,
+    ) -> Result<Option<Session>, HostError> {
+        live.begin_closing(closing);
+        let mut slot = live.lock().await;
+        let Some(slot) = slot.as_mut().filter(|_| !live.is_retired()) else {
+            return Ok(None);
+        };
+        let closed = closing.close(&slot.session);
+        let stored = self.storage().put_session(closed.clone()).await;
+        slot.clear();
+        match stored {
+            Ok(()) => {
+                self.end(live);
+                Ok(Some(closed))
+            }
+            Err(error) => {
+                // What runs in it was cancelled; whether it is closed, the store will say.
+                self.sessions().retire(live);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes a session that is over out of the registry. The caller holds its slot.
+    pub(crate) fn end(&self, live: &LiveSession) {
+        if !live.is_starting() {
+            // One that was starting gives its place back itself.
+            self.sessions().release();
+        }
+        self.sessions().retire(live);
     }
 
     /// Ends an execution: its session is as it was before it, and ready. One that has ended stays
@@ -76,47 +111,30 @@ impl Host {
         }
         let closed = Closing::ByClient.close(&session);
         self.storage().put_session(closed.clone()).await?;
-        self.sessions().forget_lost(id);
         Ok(closed)
     }
 
     /// Ends the host in order: takes nothing new, lets what runs end until `grace` is over, then
-    /// cancels it, closes every session and the store.
+    /// stops it, and closes the store. Sessions that are ready go on in the next host on it.
     ///
     /// # Errors
-    /// The first that a session or the store gave; the others are closed all the same.
+    /// What closing the store gave.
     pub async fn shutdown(self, grace: impl Future<Output = ()>) -> Result<(), HostError> {
         self.begin_stopping();
         tokio::select! {
             () = self.tasks().wait() => {}
             () = grace => {}
         }
-        let mut outcome = Ok(());
-        // A session whose start began before the host stopped may still come in.
-        loop {
-            let sessions = self.sessions().all();
-            if sessions.is_empty() && self.tasks().is_empty() {
-                break;
+        // What began before the host stopped may still come in.
+        while !self.tasks().is_empty() {
+            for live in self.sessions().all() {
+                live.begin_closing(Closing::HostStops);
             }
-            outcome = outcome.and(self.close_together(sessions).await);
-            self.tasks().wait().await;
+            tokio::select! {
+                () = self.tasks().wait() => {}
+                () = tokio::time::sleep(STOPPING_LOOK) => {}
+            }
         }
-        outcome.and(self.storage().clone().shutdown().await.map_err(HostError::from))
-    }
-
-    /// Closes sessions at one time, so that their commits are grouped.
-    async fn close_together(&self, sessions: Vec<Arc<LiveSession>>) -> Result<(), HostError> {
-        let mut closing = JoinSet::new();
-        for live in sessions {
-            let host = self.clone();
-            closing.spawn(async move { host.close_live(live, Closing::ByHost).await });
-        }
-        let mut outcome = Ok(());
-        while let Some(closed) = closing.join_next().await {
-            let closed = closed
-                .unwrap_or_else(|error| Err(HostError::Engine(format!("a task failed: {error}"))));
-            outcome = outcome.and(closed.map(drop));
-        }
-        outcome
+        Ok(self.storage().clone().shutdown().await?)
     }
 }

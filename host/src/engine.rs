@@ -1,23 +1,29 @@
 //! The one WebAssembly engine, the guest's compiled code, and the base image that sessions start
 //! from.
 //!
-//! Invariant: everything here is made once at start and shared by all sessions; nothing of it
-//! changes afterwards. The base image is the same bytes every time: it is made under a clock that
-//! stands still and a generator of constant numbers.
+//! Invariant: everything here is made once and shared by all sessions; nothing of it changes
+//! afterwards. The base image of a guest is the same bytes every time: it is made under a clock that
+//! stands still and a generator of constant numbers. A stored heap is restored in the very guest
+//! and over the very image that it was made with, or not at all.
 
 mod cache;
+mod guests;
 mod image;
+
+pub use guests::GuestError;
 
 use crate::error::HostError;
 use crate::heap::{PageTracking, PageWatch};
 use crate::imports;
 use crate::limits::{MAX_MEMORY_BYTES, SETUP_FUEL};
+use crate::places::Places;
 use crate::runtime::State;
 use cache::ModuleCache;
+use guests::{GuestFolder, OtherGuests};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
-use vm_guest::abi::exports;
+use vm_guest::abi::{IMPORTS_VERSION, exports};
+use vm_storage::EngineBinding;
 use wasmtime::{
     Config, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
 };
@@ -49,26 +55,37 @@ pub(crate) struct Engine {
     pub(crate) wasm: wasmtime::Engine,
     /// Host functions and WASI, to which a session adds its memory.
     pub(crate) linker: Linker<State>,
-    /// The guest's code, importing its memory.
+    /// The guest that new sessions run.
+    pub(crate) guest: Arc<Guest>,
+    /// The kernel's tracking of written pages, where there is one.
+    pub(crate) watch: Option<Arc<PageWatch>>,
+    /// One place for each instance that the pool has room for.
+    pub(crate) places: Places,
+    /// The guests of sessions that other versions of this program made.
+    others: OtherGuests,
+}
+
+/// A guest, ready to run.
+pub(crate) struct Guest {
+    /// Its code, importing its memory.
     pub(crate) code: Module,
-    /// A memory in which the guest has been initialised.
+    /// A memory in which it has been initialised.
     pub(crate) base: InstancePre<State>,
     /// The bytes of that memory.
     pub(crate) image: Arc<[u8]>,
-    /// The kernel's tracking of written pages, where there is one.
-    pub(crate) watch: Option<Arc<PageWatch>>,
-    /// One permit for each instance that the pool has room for. An instance that is being dropped
-    /// still holds its own, so that whoever needs its place waits for that.
-    pub(crate) places: Arc<Semaphore>,
+    /// What a heap that differs from that memory is tied to.
+    pub(crate) binding: EngineBinding,
 }
 
 /// What the engine is made for.
 #[derive(Clone, Debug)]
 pub(crate) struct EngineOptions {
-    /// Sessions that may be live at one time.
-    pub(crate) max_sessions: u32,
+    /// Instances that there may be at one time, beside those that compile.
+    pub(crate) max_resident: u32,
     /// Folder for compiled code; `None` compiles at every start.
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Folder where guests are kept for the sessions that run them; `None` keeps none.
+    pub(crate) guest_dir: Option<PathBuf>,
     /// How the pages that an execution changed are found.
     pub(crate) tracking: PageTracking,
 }
@@ -81,18 +98,41 @@ impl Engine {
     /// others.
     pub(crate) fn new(guest: &[u8], options: &EngineOptions) -> Result<Self, HostError> {
         let wasm =
-            wasmtime::Engine::new(&config(options.max_sessions)).map_err(HostError::engine)?;
-        let guest = vm_guest::split(guest)?;
-        let cache = ModuleCache::new(options.cache_dir.clone());
-        let code = cache.load_or_compile(&wasm, "guest", &guest.code)?;
+            wasmtime::Engine::new(&config(options.max_resident)).map_err(HostError::engine)?;
         let mut linker = Linker::new(&wasm);
         imports::add_to_linker(&mut linker).map_err(HostError::engine)?;
-        let initial = Module::new(&wasm, &guest.initial_memory).map_err(HostError::engine)?;
-        let image: Arc<[u8]> = initialised_memory(&wasm, &linker, &code, &initial)?.into();
-        let base = Module::new(&wasm, image::encode(&image)).map_err(HostError::engine)?;
-        let base = linker.instantiate_pre(&base).map_err(HostError::engine)?;
-        let places = Arc::new(Semaphore::new(instances(options.max_sessions) as usize));
-        Ok(Self { wasm, linker, code, base, image, watch: watch(options.tracking), places })
+        let cache = ModuleCache::new(options.cache_dir.clone());
+        let folder = GuestFolder::new(options.guest_dir.clone());
+        folder.keep(guest);
+        let guest = Arc::new(Guest::new(&wasm, &linker, &cache, guest)?);
+        Ok(Self {
+            watch: watch(options.tracking),
+            places: Places::new(instances(options.max_resident)),
+            others: OtherGuests::new(cache, folder),
+            wasm,
+            linker,
+            guest,
+        })
+    }
+
+    /// The guest that a stored heap belongs to: what it would be restored in.
+    pub(crate) async fn guest_of(&self, binding: &EngineBinding) -> Result<Arc<Guest>, GuestError> {
+        if *binding == self.guest.binding {
+            return Ok(Arc::clone(&self.guest));
+        }
+        if binding.imports != IMPORTS_VERSION {
+            let (found, supported) = (binding.imports, IMPORTS_VERSION);
+            return Err(GuestError::Imports { found, supported });
+        }
+        let guest = if binding.guest == self.guest.binding.guest {
+            Arc::clone(&self.guest)
+        } else {
+            self.others.get(&self.wasm, &self.linker, &binding.guest).await?
+        };
+        if guest.binding.image != binding.image {
+            return Err(GuestError::Image);
+        }
+        Ok(guest)
     }
 
     /// How changed pages are found.
@@ -101,6 +141,27 @@ impl Engine {
             Some(_) => PageTracking::Kernel,
             None => PageTracking::Comparison,
         }
+    }
+}
+
+impl Guest {
+    fn new(
+        wasm: &wasmtime::Engine,
+        linker: &Linker<State>,
+        cache: &ModuleCache,
+        guest: &[u8],
+    ) -> Result<Self, HostError> {
+        let hash = guests::hash(guest);
+        let guest = vm_guest::split(guest)?;
+        let code = cache.load_or_compile(wasm, "guest", &guest.code)?;
+        let initial = Module::new(wasm, &guest.initial_memory).map_err(HostError::engine)?;
+        let image: Arc<[u8]> = initialised_memory(wasm, linker, &code, &initial)?.into();
+        let base = image::encode(&image);
+        let binding =
+            EngineBinding { guest: hash, imports: IMPORTS_VERSION, image: guests::hash(&base) };
+        let base = Module::new(wasm, base).map_err(HostError::engine)?;
+        let base = linker.instantiate_pre(&base).map_err(HostError::engine)?;
+        Ok(Self { code, base, image, binding })
     }
 }
 
@@ -118,13 +179,13 @@ fn watch(tracking: PageTracking) -> Option<Arc<PageWatch>> {
 }
 
 /// Instances there may be at one time.
-fn instances(max_sessions: u32) -> u32 {
-    max_sessions.saturating_add(COMPILING_SESSIONS)
+fn instances(max_resident: u32) -> u32 {
+    max_resident.saturating_add(COMPILING_SESSIONS)
 }
 
-fn config(max_sessions: u32) -> Config {
+fn config(max_resident: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    let sessions = instances(max_sessions);
+    let sessions = instances(max_resident);
     pool.total_memories(sessions)
         .total_core_instances(sessions.saturating_mul(INSTANCES_PER_SESSION))
         .total_tables(sessions)

@@ -2,6 +2,7 @@
 //!
 //! A script's failure is none of these: it is an execution with its status and error.
 
+use crate::engine::GuestError;
 use std::time::Duration;
 use vm_storage::{
     ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId,
@@ -33,6 +34,22 @@ pub enum HostError {
     /// The worktree is no directory that can be used.
     #[error("the worktree cannot be used: {0}")]
     Worktree(#[from] WorktreeError),
+    /// The path of a stored session's worktree does not lead to its directory any more.
+    #[error("the worktree of session {session} cannot be used: {reason}")]
+    WorktreeUnavailable {
+        /// The session.
+        session: SessionId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A stored session cannot be restored by this host; another may have what it needs.
+    #[error("session {session} cannot be restored: {source}")]
+    GuestUnavailable {
+        /// The session.
+        session: SessionId,
+        /// What is missing.
+        source: GuestError,
+    },
     /// A snippet, or the arguments and environment of a file, are larger than an execution's record
     /// may hold.
     #[error("the input has {bytes} bytes, past the limit of {limit}")]
@@ -104,6 +121,15 @@ pub enum HostError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// There is a backup of this name.
+    #[error("there is a backup {name} already")]
+    BackupExists {
+        /// The name.
+        name: String,
+    },
+    /// A backup cannot be written or read.
+    #[error("the backup failed: {0}")]
+    Backup(String),
     /// The host is shutting down, and begins nothing.
     #[error("the host is shutting down")]
     Stopping,
@@ -140,6 +166,12 @@ pub use crate::library::LibraryError;
 pub use crate::worktree::{FileError, PathError, WorktreeError};
 
 impl HostError {
+    /// A failure to write or read a backup.
+    #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
+    pub(crate) fn backup(error: std::io::Error) -> Self {
+        Self::Backup(error.to_string())
+    }
+
     /// A failure of wasmtime's, with its causes.
     #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
     pub(crate) fn engine(error: wasmtime::Error) -> Self {

@@ -8,17 +8,22 @@
 //!                 └──cancel────┴────────────┴─────────┴─ timeout, trap, limit ─▶ commit ─┴▶ rolled back
 //! ```
 //!
-//! Invariant: what [`Run::run`] answers is durable, and the session's heap is the state of the last
-//! execution that came to its end and was committed. The instance of one that did not is never
-//! called again. What a script did outside its heap, files it wrote, stays done.
+//! The commit is one transaction of the store: status, events, metrics, and what the execution
+//! changed in the heap.
+//!
+//! Invariant: what [`Run::run`] answers is durable, and the session's heap, here and in the store, is
+//! the state of the last execution that came to its end and was committed. The instance of one that
+//! did not is never called again. When a commit fails nobody knows whether it is there: the session
+//! is forgotten here, and the store says what it is. What a script did outside its heap, files it
+//! wrote, stays done.
 
 mod drive;
 
 use crate::error::HostError;
-use crate::heap::Delta;
+use crate::heap::{Delta, Told};
 use crate::host::Host;
 use crate::limits;
-use crate::live::{Closing, Slot};
+use crate::live::{Awake, LiveSession, Slot};
 use crate::recorder::{Observer, SharedRecorder};
 use crate::running::Entry;
 use crate::runtime::{Failure, Runtime, Script};
@@ -28,11 +33,11 @@ use drive::{Checkpoint, drive};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 use vm_guest::abi::Outcome;
 use vm_storage::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionError,
-    ExecutionErrorCode, ExecutionId, ExecutionKind, ExecutionStatus, Metrics, SessionStatus, now,
+    ExecutionErrorCode, ExecutionId, ExecutionKind, ExecutionStatus, HeapCommit, Metrics,
+    SessionStatus, now,
 };
 
 /// Pages of native stack, 4 KiB each, from which an instance is dropped after its execution: the
@@ -76,9 +81,9 @@ type End = Result<Outcome, Failure>;
 /// What an execution needs of its surroundings.
 pub(crate) struct Run<'a> {
     pub(crate) host: &'a Host,
+    pub(crate) live: &'a LiveSession,
     pub(crate) slot: &'a mut Slot,
     pub(crate) admission: &'a mut Admission,
-    pub(crate) closing: watch::Receiver<Closing>,
     pub(crate) observer: Option<Observer>,
     /// What the session becomes when the execution ends well; `None` leaves it as it is. Startup
     /// executions say it, the last of them `Ready`.
@@ -90,10 +95,17 @@ struct Attempt {
     end: End,
     /// Events that are durable already.
     committed: usize,
-    /// What it changed, if it came to its end.
-    changes: Option<Delta>,
+    /// What it changed, if it came to its end, and what the store is told of it.
+    changes: Option<Changes>,
     /// Whether its instance holds so much that a new one is worth making.
     sheds: bool,
+}
+
+/// What an execution changed.
+struct Changes {
+    delta: Delta,
+    /// None when nothing changed that is kept.
+    told: Option<(HeapCommit, Told)>,
 }
 
 impl Attempt {
@@ -105,13 +117,7 @@ impl Attempt {
 impl Run<'_> {
     /// Runs it and commits it.
     pub(crate) async fn run(mut self, spec: Spec, work: Work<'_>) -> Result<Finished, HostError> {
-        let session = &self.slot.session;
-        if !session.status.is_live() {
-            // It crashed or was closed while this execution was on its way in.
-            let (id, status) = (session.id, session.status);
-            return Err(HostError::SessionNotReady { id, status });
-        }
-        let limits = session.template.settings.limits;
+        let limits = self.slot.session.template.settings.limits;
         let mut execution = self.execution(spec);
         let running = self.host.running().enter(&execution);
         let recorder = SharedRecorder::new(execution.id, &limits, self.observer.take());
@@ -134,19 +140,27 @@ impl Run<'_> {
         recorder: &SharedRecorder,
         work: Work<'_>,
     ) -> Result<Attempt, HostError> {
-        let mut closing = self.closing.clone();
         let mut stopped = pin!(async {
             tokio::select! {
                 biased;
                 () = running.cancelled() => Failure::Cancelled,
-                // The sender outlives this: it is the session's.
-                _ = closing.wait_for(|closing| *closing != Closing::No) => Failure::Closed,
+                closing = self.live.closed() => Failure::of_closing(closing),
             }
         });
         let scheduler = self.host.scheduler();
         let prepared = async {
-            self.admission.start().await;
-            scheduler.run(self.slot.restored(self.host.engine())).await.map(drop)
+            let mut start = pin!(self.admission.start());
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut start => break,
+                    // Who waits to start has no need of an instance that others wait for.
+                    () = self.host.engine().places.wanted(), if self.slot.has_runtime() => {
+                        self.slot.drop_runtime();
+                    }
+                }
+            }
+            scheduler.run(self.slot.restored(self.host)).await
         };
         tokio::select! {
             biased;
@@ -155,12 +169,14 @@ impl Run<'_> {
         }
         let limits = self.slot.session.template.settings.limits;
         let fuel = limits::fuel(&limits);
-        let runtime = self.slot.runtime.as_mut().expect("restored above");
+        let Slot { session, awake, .. } = &mut *self.slot;
+        let awake = awake.as_mut().expect("restored above");
+        let runtime = awake.runtime.as_mut().expect("restored above");
         runtime.begin(fuel, recorder.clone());
         let checkpoint = Checkpoint {
             storage: self.host.storage(),
             execution,
-            session: self.then.is_some().then_some(&self.slot.session),
+            session: self.then.is_some().then_some(&*session),
             recorder,
         };
         let (end, committed, wall) = {
@@ -194,12 +210,20 @@ impl Run<'_> {
         if faults > 0 {
             runtime.note_faults();
         }
-        let changes = scheduler.run(runtime.changes(&self.slot.heap));
+        let clock_ms = awake.clock_ms();
+        let Awake { heap, runtime, .. } = awake;
+        let runtime = runtime.as_mut().expect("restored above");
+        let changes = scheduler.run(async {
+            let delta = runtime.changes(heap).await;
+            let told = heap.commit(&delta, clock_ms).await;
+            Changes { delta, told }
+        });
         tokio::select! {
             biased;
             changes = changes => {
                 // Pages that are not the heap's are the native stack's.
-                let sheds = faults.saturating_sub(2 * changes.pages.len() as u64) > DEEP_STACK_PAGES;
+                let own = 2 * changes.delta.pages.len() as u64;
+                let sheds = faults.saturating_sub(own) > DEEP_STACK_PAGES;
                 Ok(Attempt { end: Ok(end), committed, changes: Some(changes), sheds })
             }
             failure = &mut stopped => Ok(Attempt { committed, ..Attempt::failed(failure) }),
@@ -255,51 +279,64 @@ impl Run<'_> {
 
     /// Commits the execution, its events that are not durable yet, and what became of the session.
     async fn commit(
-        self,
+        mut self,
         execution: Execution,
         recorder: &SharedRecorder,
         attempt: Attempt,
     ) -> Result<Finished, HostError> {
-        let Attempt { end, committed, changes, sheds } = attempt;
+        let Attempt { end, committed, mut changes, sheds } = attempt;
         let events = recorder.lock().events().to_vec();
-        let Slot { session, .. } = self.slot;
-        let closing = *self.closing.borrow();
+        let mut session = self.slot.session.clone();
         let failed_to_start = self.then.is_some() && execution.status != ExecutionStatus::Ok;
-        let before = session.clone();
         if end == Err(Failure::Closed) {
-            *session = closing.close(session);
+            let closing = *self.live.closing().borrow();
+            session = closing.close(&session);
         } else if failed_to_start {
             session.status = SessionStatus::Crashed;
             session.last_error = execution.error.as_ref().map(|error| error.message.clone());
         } else if let Some(status) = self.then {
             session.status = status;
         }
-        let changed = self.then.is_some() || !session.status.is_live();
+        let is_over = !session.status.is_live();
+        let told = changes.as_mut().and_then(|changes| changes.told.take());
+        let (heap, told) = told.unzip();
         let commit = ExecutionCommit {
             execution: execution.clone(),
             new_events: events[committed..].to_vec(),
-            session: changed.then(|| session.clone()),
+            session: (self.then.is_some() || is_over).then(|| session.clone()),
+            heap: heap.filter(|_| !is_over),
         };
         let stored = self.host.storage().commit_execution(commit).await;
-        if stored.is_err() {
-            // Nothing of this happened. A session that was ready is; one that was starting is over.
-            *session = before;
-            if self.then.is_some() {
-                session.status = SessionStatus::Crashed;
+        let ordinal = match stored {
+            Ok(ordinal) => ordinal,
+            Err(error) => {
+                self.host.sessions().retire(self.live);
+                self.slot.clear();
+                return Err(error.into());
             }
-        }
-        if !session.status.is_live() {
+        };
+        self.slot.session = session;
+        if is_over {
+            self.host.end(self.live);
             self.slot.clear();
-        } else if let (Some(changes), Ok(())) = (changes, &stored) {
-            self.slot.heap.apply(changes);
-            if sheds {
+        } else {
+            self.adopt(changes, told, ordinal);
+            if sheds || end.is_err() || self.host.engine().places.are_wanted() {
                 self.slot.drop_runtime();
             }
-        } else {
-            self.slot.drop_runtime();
         }
-        stored?;
         Ok(Finished { execution, events })
+    }
+
+    /// Makes what was committed the state to go back to.
+    fn adopt(&mut self, changes: Option<Changes>, told: Option<Told>, ordinal: u64) {
+        let Some(Changes { delta, told: _ }) = changes else { return };
+        let heap = &mut self.slot.awake().heap;
+        let pages: Vec<usize> = delta.pages.iter().map(|(number, _)| *number).collect();
+        heap.apply(delta);
+        if let Some(told) = told {
+            heap.committed(ordinal, told, &pages);
+        }
     }
 }
 

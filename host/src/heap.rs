@@ -8,20 +8,23 @@
 //! ```
 //!
 //! Invariant: image and pages together are exactly the state of the last execution that was
-//! committed. The dead stack is no part of it. Finding what an execution changed is the
-//! [`tracker`]'s part.
+//! committed, here and in the store. The dead stack is no part of it. Finding what an execution
+//! changed is the [`tracker`]'s part; how the store is told, and what it says, are in `stored.rs`.
 
 mod kernel;
+mod stored;
 mod tracker;
 
 pub(crate) use kernel::{PageWatch, thread_faults};
+use stored::Stored;
+pub(crate) use stored::{NotAHeap, Told};
 pub use tracker::PageTracking;
 pub(crate) use tracker::Tracker;
 
 use std::sync::Arc;
 
 /// Bytes of a page, as the kernel tracks them.
-pub(crate) const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = vm_storage::HEAP_PAGE_BYTES;
 /// Bytes of the guest's shadow stack, which lies at the bottom of its memory (`STACK_BYTES` in
 /// guest/build.sh). Between two calls all of it is dead.
 pub(crate) const STACK_BYTES: usize = 3 << 20;
@@ -42,6 +45,8 @@ pub(crate) struct Heap {
     memory_bytes: usize,
     /// Whether an execution was ever committed.
     is_image: bool,
+    /// What the store has of it.
+    stored: Stored,
 }
 
 /// What an execution changed.
@@ -57,7 +62,7 @@ impl Heap {
     /// The heap of a session in which nothing has run.
     pub(crate) fn new(image: Arc<[u8]>) -> Self {
         let memory_bytes = image.len();
-        Self { image, pages: Vec::new(), memory_bytes, is_image: true }
+        Self { image, pages: Vec::new(), memory_bytes, is_image: true, stored: Stored::default() }
     }
 
     /// Whether nothing was committed yet, so that a restored session is a new one.
@@ -74,10 +79,13 @@ impl Heap {
     pub(crate) fn page(&self, number: usize) -> &[u8] {
         match self.pages.get(number) {
             Some(Some(page)) => &page[..],
-            Some(None) | None => {
-                self.image.get(number * PAGE..(number + 1) * PAGE).unwrap_or(&ZERO)
-            }
+            Some(None) | None => self.image_page(number),
         }
+    }
+
+    /// One page, as the image has it.
+    fn image_page(&self, number: usize) -> &[u8] {
+        self.image.get(number * PAGE..(number + 1) * PAGE).unwrap_or(&ZERO)
     }
 
     /// The pages that are not the image's, in order.
@@ -86,12 +94,7 @@ impl Heap {
         pages.filter_map(|(number, page)| page.as_deref().map(|page| (number, page)))
     }
 
-    /// Forgets everything that was committed.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new(Arc::clone(&self.image));
-    }
-
-    /// Makes an execution's changes part of the state. Call it once they are committed.
+    /// Makes an execution's changes part of the state. Once it is kept, they must be committed.
     pub(crate) fn apply(&mut self, delta: Delta) {
         self.is_image = false;
         self.memory_bytes = delta.memory_bytes;
@@ -103,6 +106,14 @@ impl Heap {
         for (number, page) in delta.pages {
             self.pages[number] = Some(page);
         }
+    }
+}
+
+impl Delta {
+    /// The bytes of a page that it changed.
+    fn page(&self, number: usize) -> Option<&Page> {
+        let found = self.pages.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(&self.pages[found].1)
     }
 }
 

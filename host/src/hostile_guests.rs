@@ -88,6 +88,7 @@ async fn start(wasm: Vec<u8>, folder: &Path) -> Result<Host, HostError> {
     let (storage, _) = Storage::open(&folder.join("vm.redb"), StorageOptions::default()).unwrap();
     let options = HostOptions {
         max_sessions: 2,
+        max_resident: 2,
         cache_dir: Some(test_cache_dir()),
         ..HostOptions::new(folder.join("libraries"))
     };

@@ -35,6 +35,7 @@
 //! # }
 //! ```
 
+mod backup;
 #[cfg(feature = "bench")]
 pub mod bare;
 pub mod catalogue;
@@ -45,6 +46,7 @@ mod execution;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod heap;
+mod hibernate;
 mod host;
 #[cfg(test)]
 mod hostile_guests;
@@ -52,6 +54,7 @@ mod imports;
 mod library;
 pub mod limits;
 mod live;
+mod places;
 mod reads;
 mod recorder;
 mod running;
@@ -59,8 +62,11 @@ mod runtime;
 mod scheduler;
 mod startup;
 mod template_module;
+mod upkeep;
 mod worktree;
 
+pub use backup::{BackupMade, restore_backup};
+pub use engine::GuestError;
 pub use error::{Capacity, FileError, HostError, LibraryError, PathError, WorktreeError};
 pub use execution::Finished;
 pub use heap::PageTracking;

@@ -1,86 +1,79 @@
-//! Live sessions: the ones that are starting or ready in this process.
+//! Live sessions: the ones that are starting or ready, and those of them that this process holds.
 //!
 //! ```text
-//!              startup done
-//!   starting ───────────────▶ ready ──close──▶ closed (from every other state)
-//!      │                      │   ▲
-//!      │ startup failed       │   │ the next execution restores the committed heap
-//!      ▼                      ▼   │
-//!   crashed            ready, no runtime: a timeout, cancel, trap, passed limit or
-//!                      failed commit dropped it
+//!               startup done
+//!   starting ───────────────▶ ready ◀─────────────── stored: ready, in no registry
+//!      │                      │   │      loaded          ▲
+//!      │ startup failed       │   └──────────────────────┘
+//!      ▼                      │     retired: idle, pushed out, or a commit that failed
+//!   crashed                   └──close, TTL──▶ closed
 //! ```
 //!
-//! A session is in the registry while it is starting or ready. Invariant: a runtime is only
-//! touched by whoever holds its session's slot, and the slot is held until what was done in it is
-//! durable.
+//! A session that is ready lives in the store; a process holds it while it is used (`slot.rs` has
+//! what it holds). Three things keep its executions apart:
+//! - the **turn** is taken by an execution from its request to its answer; another is refused;
+//! - the **slot** is locked by whoever works on what the process holds, and waited for;
+//! - an entry that is **retired** has left the registry: who has it looks the session up again.
+//!
+//! Invariant: of a session there is one entry that is not retired; it is retired by who holds its
+//! slot; and what was done in it is durable by then.
 
-use crate::engine::Engine;
+mod slot;
+
+pub(crate) use slot::{Awake, Slot};
+
 use crate::error::{Capacity, HostError};
-use crate::heap::Heap;
-use crate::runtime::{Runtime, RuntimeOptions};
-use crate::worktree::Worktree;
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::sync::watch;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedMutexGuard, watch};
 use vm_storage::{Session, SessionId, SessionStatus, now};
 
 /// When a client that met a full host may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What one session's executions work on, one at a time.
-pub(crate) struct Slot {
-    pub(crate) session: Session,
-    pub(crate) worktree: Arc<Worktree>,
-    /// What its runtimes are made with, one after the other.
-    pub(crate) options: RuntimeOptions,
-    /// The state of its last committed execution.
-    pub(crate) heap: Heap,
-    /// `None` until it is restored after an execution that did not come to its end.
-    pub(crate) runtime: Option<Runtime>,
-}
+/// Nobody runs in the session.
+const IDLE: u8 = 0;
+/// An execution runs in it.
+const TAKEN: u8 = 1;
+/// The entry has left the registry.
+const RETIRED: u8 = 2;
 
-impl Slot {
-    /// The runtime, restored from the committed heap if there is none.
-    pub(crate) async fn restored(&mut self, engine: &Engine) -> Result<&mut Runtime, HostError> {
-        if self.runtime.is_none() {
-            let runtime = Runtime::restore(engine, self.options.clone(), &self.heap).await?;
-            self.runtime = Some(runtime);
-        }
-        Ok(self.runtime.as_mut().expect("made above"))
-    }
+/// When the process began to count.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-    /// Makes what the runtime changed the state to go back to.
-    pub(crate) async fn adopt(&mut self) {
-        if let Some(runtime) = &mut self.runtime {
-            let changes = runtime.changes(&self.heap).await;
-            self.heap.apply(changes);
-        }
-    }
-
-    /// Drops the runtime, and with it whatever was not committed; the next execution restores it.
-    pub(crate) fn drop_runtime(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.discard();
-        }
-    }
-
-    /// Drops all the state of a session that is over.
-    pub(crate) fn clear(&mut self) {
-        self.drop_runtime();
-        self.heap.clear();
-    }
-}
-
-/// A session that is starting or ready.
+/// A session that this process holds, or is about to.
 pub(crate) struct LiveSession {
     pub(crate) id: SessionId,
-    pub(crate) slot: Arc<tokio::sync::Mutex<Slot>>,
-    /// As it was made, before anything of it is stored.
-    initial: Arc<Session>,
+    /// `None` until it is loaded.
+    slot: Arc<tokio::sync::Mutex<Option<Slot>>>,
+    /// [`IDLE`], [`TAKEN`] or [`RETIRED`].
+    turn: AtomicU8,
+    /// As it was made, before anything of it is stored; none for one that was loaded.
+    initial: Option<Arc<Session>>,
     ready: AtomicBool,
+    /// Milliseconds since the process began to count.
+    last_used: AtomicU64,
     closing: watch::Sender<Closing>,
+}
+
+/// The right to run in a session.
+pub(crate) struct Turn(Arc<LiveSession>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // It stays retired if the session was meanwhile.
+        self.0.exchange(TAKEN, IDLE).ok();
+    }
+}
+
+/// What became of an attempt to enter a session.
+pub(crate) enum Entered {
+    /// It may run.
+    Turn(Turn),
+    /// The session has left the registry: look it up again.
+    Retired,
 }
 
 /// Whether a session is being closed, and whose wish it is.
@@ -90,43 +83,54 @@ pub(crate) enum Closing {
     No,
     /// A client's.
     ByClient,
-    /// The host's, which ends.
-    ByHost,
+    /// Its template's, which gives it so long without being used.
+    ByTtl,
+    /// The host stops: what runs in it ends, and the session goes on in the next process.
+    HostStops,
 }
 
 impl Closing {
-    /// What its `last_error` says of a session that was closed so.
-    fn reason(self) -> Option<&'static str> {
-        match self {
-            Self::No | Self::ByClient => None,
-            Self::ByHost => Some("the host stopped"),
-        }
-    }
-
     /// The session, closed.
     pub(crate) fn close(self, session: &Session) -> Session {
         let mut closed = session.clone();
         closed.status = SessionStatus::Closed;
         closed.closed_at = Some(now());
-        closed.last_error = self.reason().map(str::to_owned).or(closed.last_error);
+        if self == Self::ByTtl {
+            closed.last_error = Some("the session was not used for its time to live".to_owned());
+        }
         closed
     }
 }
 
 impl LiveSession {
-    pub(crate) fn new(slot: Slot) -> Arc<Self> {
-        Arc::new(Self {
-            id: slot.session.id,
-            initial: Arc::new(slot.session.clone()),
-            slot: Arc::new(tokio::sync::Mutex::new(slot)),
-            ready: AtomicBool::new(false),
-            closing: watch::Sender::new(Closing::No),
-        })
+    /// One that is being made.
+    pub(crate) fn starting(slot: Slot) -> Arc<Self> {
+        let session = slot.session.clone();
+        Self::new(session.id, Some(slot), Some(Arc::new(session)))
     }
 
-    /// The session as it was when it began to start.
-    pub(crate) fn initial(&self) -> Arc<Session> {
-        Arc::clone(&self.initial)
+    /// One that may be in the store.
+    fn unloaded(id: SessionId) -> Arc<Self> {
+        Self::new(id, None, None)
+    }
+
+    fn new(id: SessionId, slot: Option<Slot>, initial: Option<Arc<Session>>) -> Arc<Self> {
+        let live = Self {
+            id,
+            slot: Arc::new(tokio::sync::Mutex::new(slot)),
+            turn: AtomicU8::new(IDLE),
+            initial,
+            ready: AtomicBool::new(false),
+            last_used: AtomicU64::new(0),
+            closing: watch::Sender::new(Closing::No),
+        };
+        live.touch();
+        Arc::new(live)
+    }
+
+    /// The session as it was when it began to start, if it did so here.
+    pub(crate) fn initial(&self) -> Option<Arc<Session>> {
+        self.initial.clone()
     }
 
     /// Lets executions in.
@@ -139,18 +143,65 @@ impl LiveSession {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Takes the slot for an execution.
-    pub(crate) fn try_enter(&self) -> Result<tokio::sync::OwnedMutexGuard<Slot>, HostError> {
-        if !self.is_ready() {
-            return Err(HostError::SessionNotReady {
-                id: self.id,
-                status: SessionStatus::Starting,
-            });
-        }
-        self.slot.clone().try_lock_owned().map_err(|_| HostError::SessionBusy(self.id))
+    /// Whether it is being made.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.initial.is_some() && !self.is_ready()
     }
 
-    /// Tells whatever runs in the session to stop, and lets nothing new begin.
+    /// Whether it has left the registry.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.turn.load(Ordering::Acquire) == RETIRED
+    }
+
+    fn exchange(&self, before: u8, after: u8) -> Result<u8, u8> {
+        self.turn.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire)
+    }
+
+    /// Notes that it is used.
+    pub(crate) fn touch(&self) {
+        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_used.store(now, Ordering::Relaxed);
+    }
+
+    /// How long it was not used.
+    pub(crate) fn idle(&self) -> Duration {
+        START
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.last_used.load(Ordering::Relaxed)))
+    }
+
+    /// Takes the turn for an execution.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Entered, HostError> {
+        if self.is_starting() {
+            let status = SessionStatus::Starting;
+            return Err(HostError::SessionNotReady { id: self.id, status });
+        }
+        match self.exchange(IDLE, TAKEN) {
+            Ok(_) => {
+                self.touch();
+                Ok(Entered::Turn(Turn(Arc::clone(self))))
+            }
+            Err(RETIRED) => Ok(Entered::Retired),
+            Err(_) => Err(HostError::SessionBusy(self.id)),
+        }
+    }
+
+    /// Whether an execution has the turn.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.turn.load(Ordering::Acquire) == TAKEN
+    }
+
+    /// What the process holds of it.
+    pub(crate) async fn lock(&self) -> OwnedMutexGuard<Option<Slot>> {
+        Arc::clone(&self.slot).lock_owned().await
+    }
+
+    /// The same, if nobody works on it.
+    pub(crate) fn try_lock(&self) -> Option<OwnedMutexGuard<Option<Slot>>> {
+        Arc::clone(&self.slot).try_lock_owned().ok()
+    }
+
+    /// Tells whatever runs in the session to stop.
     pub(crate) fn begin_closing(&self, closing: Closing) {
         self.closing.send_if_modified(|current| {
             let is_first = *current == Closing::No;
@@ -161,16 +212,11 @@ impl LiveSession {
         });
     }
 
-    /// Lets executions in again, because a client's close could not be made durable.
-    pub(crate) fn keep_open(&self) {
-        self.closing.send_replace(Closing::No);
-    }
-
     /// Waits until the session is being closed.
-    pub(crate) async fn closed(&self) {
+    pub(crate) async fn closed(&self) -> Closing {
         let mut closing = self.closing();
-        // The sender outlives this: it is the session's.
-        drop(closing.wait_for(|closing| *closing != Closing::No).await);
+        let closing = closing.wait_for(|closing| *closing != Closing::No).await;
+        *closing.expect("the sender outlives this: it is the session's")
     }
 
     /// Says when the session is being closed.
@@ -179,19 +225,25 @@ impl LiveSession {
     }
 }
 
-/// The live sessions of a host, bounded in number.
+/// The sessions that a host holds, and how many there are in all.
 pub(crate) struct Registry {
-    /// Held to look up, insert or remove one entry, never across an await.
+    /// Held to look up, insert or remove one entry, or to copy all, never across an await.
     sessions: Mutex<HashMap<SessionId, Arc<LiveSession>>>,
-    /// Sessions that are over, though storage could not be told so.
-    lost: Mutex<HashSet<SessionId>>,
+    /// Sessions that are starting or ready, held or not.
+    live: AtomicU64,
     max_sessions: u32,
 }
 
+/// The place of a session that is being made, given back unless it is kept.
+pub(crate) struct Reserved<'a> {
+    registry: &'a Registry,
+    is_kept: bool,
+}
+
 impl Registry {
-    pub(crate) fn new(max_sessions: u32) -> Self {
-        let (sessions, lost) = (Mutex::default(), Mutex::default());
-        Self { sessions, lost, max_sessions }
+    /// A registry of a store with so many live sessions.
+    pub(crate) fn new(max_sessions: u32, live: u64) -> Self {
+        Self { sessions: Mutex::default(), live: AtomicU64::new(live), max_sessions }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<LiveSession>>> {
@@ -199,28 +251,39 @@ impl Registry {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses when the host is full. A host that fills up between this and `insert` is refused
-    /// there; asking first saves the work of a session that has no place.
-    pub(crate) fn check_capacity(&self) -> Result<(), HostError> {
-        self.refuse_when_full(self.lock().len())
-    }
-
-    pub(crate) fn insert(&self, session: Arc<LiveSession>) -> Result<(), HostError> {
-        let mut sessions = self.lock();
-        self.refuse_when_full(sessions.len())?;
-        sessions.insert(session.id, session);
-        Ok(())
-    }
-
-    fn refuse_when_full(&self, live: usize) -> Result<(), HostError> {
-        if live >= self.max_sessions as usize {
-            return Err(HostError::CapacityExceeded {
+    /// Reserves a place for one more session, or refuses because there are too many.
+    pub(crate) fn reserve(&self) -> Result<Reserved<'_>, HostError> {
+        let max = u64::from(self.max_sessions);
+        let one_more = |live: u64| (live < max).then_some(live + 1);
+        match self.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
+            Ok(_) => Ok(Reserved { registry: self, is_kept: false }),
+            Err(_) => Err(HostError::CapacityExceeded {
                 what: Capacity::Sessions,
                 limit: self.max_sessions,
                 retry_after: RETRY_AFTER,
-            });
+            }),
         }
-        Ok(())
+    }
+
+    /// Says that a session is over.
+    pub(crate) fn release(&self) {
+        let one_less = |live: u64| live.checked_sub(1);
+        self.live.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).ok();
+    }
+
+    /// Sessions that are starting or ready, held or not.
+    pub(crate) fn live(&self) -> u64 {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Adds a session that is being made.
+    pub(crate) fn insert(&self, session: Arc<LiveSession>) {
+        self.lock().insert(session.id, session);
+    }
+
+    /// The entry of a session, which may turn out not to exist.
+    pub(crate) fn entry(&self, id: SessionId) -> Arc<LiveSession> {
+        Arc::clone(self.lock().entry(id).or_insert_with(|| LiveSession::unloaded(id)))
     }
 
     pub(crate) fn get(&self, id: SessionId) -> Option<Arc<LiveSession>> {
@@ -232,33 +295,40 @@ impl Registry {
         self.lock().values().cloned().collect()
     }
 
+    /// Sessions that are held.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
-    pub(crate) fn remove(&self, id: SessionId) {
-        self.lock().remove(&id);
+    /// Takes a session out, whatever runs in it. The caller holds its slot.
+    pub(crate) fn retire(&self, session: &LiveSession) {
+        if session.turn.swap(RETIRED, Ordering::AcqRel) != RETIRED {
+            self.lock().remove(&session.id);
+        }
     }
 
-    fn lost(&self) -> MutexGuard<'_, HashSet<SessionId>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes a session out if nothing runs in it, and says whether it did. The caller holds its
+    /// slot.
+    pub(crate) fn retire_idle(&self, session: &LiveSession) -> bool {
+        let retired = session.exchange(IDLE, RETIRED).is_ok();
+        if retired {
+            self.lock().remove(&session.id);
+        }
+        retired
     }
+}
 
-    /// Notes that a session is over, though storage could not be told so.
-    pub(crate) fn lose(&self, id: SessionId) {
-        self.lost().insert(id);
+impl Reserved<'_> {
+    /// The session is there to stay.
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
     }
+}
 
-    pub(crate) fn is_lost(&self, id: SessionId) -> bool {
-        self.lost().contains(&id)
-    }
-
-    pub(crate) fn has_lost_any(&self) -> bool {
-        !self.lost().is_empty()
-    }
-
-    /// Storage has been told.
-    pub(crate) fn forget_lost(&self, id: SessionId) {
-        self.lost().remove(&id);
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.registry.release();
+        }
     }
 }

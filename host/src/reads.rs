@@ -7,19 +7,22 @@
 use crate::error::HostError;
 use crate::host::Host;
 use crate::startup::blocking;
+use std::sync::Arc;
 use vm_storage::{
-    Event, Execution, ExecutionId, Session, SessionFilter, SessionId, SessionStatus, StorageError,
-    Template, TemplateId,
+    Contents, Event, Execution, ExecutionId, MAX_LIVE_IDS, Page, PageRequest, Session,
+    SessionFilter, SessionId, SessionStatus, StorageError, Template, TemplateId,
 };
 
-/// Why a session that storage calls live is not.
-const LOST: &str = "its last execution could not be committed, and its state is lost";
+/// Why a session that storage calls starting is not.
+const LOST: &str = "the store could not be told how its start ended";
 
 /// The sessions that are live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Starting or ready, sorted.
-    pub live_sessions: Vec<SessionId>,
+    /// How many are starting or ready.
+    pub live_sessions: u64,
+    /// Which ones, sorted; at most [`vm_storage::MAX_LIVE_IDS`] of them.
+    pub live_session_ids: Vec<SessionId>,
 }
 
 impl Host {
@@ -32,12 +35,15 @@ impl Host {
         template.ok_or(HostError::TemplateNotFound(id))
     }
 
-    /// All templates, oldest first.
+    /// Templates, oldest first.
     ///
     /// # Errors
     /// The states of the store.
-    pub async fn list_templates(&self) -> Result<Vec<Template>, HostError> {
-        self.read(vm_storage::Storage::templates).await
+    pub async fn list_templates(
+        &self,
+        page: PageRequest<TemplateId>,
+    ) -> Result<Page<Template, TemplateId>, HostError> {
+        self.read(move |storage| storage.templates(page)).await
     }
 
     /// One session.
@@ -45,54 +51,82 @@ impl Host {
     /// # Errors
     /// `SessionNotFound`, and the states of the store.
     pub async fn session(&self, id: SessionId) -> Result<Session, HostError> {
-        let starting = self.sessions().get(id).map(|live| live.initial());
+        let starting = self.sessions().get(id).and_then(|live| live.initial());
         let stored = self.read(move |storage| storage.session(id)).await?;
-        let session = stored.or_else(|| starting.map(|session| (*session).clone()));
-        session.map(|session| self.as_it_is(session)).ok_or(HostError::SessionNotFound(id))
+        match stored.or_else(|| starting.map(|session| (*session).clone())) {
+            Some(session) => self.as_it_is(session).await,
+            None => Err(HostError::SessionNotFound(id)),
+        }
     }
 
-    /// Sessions that a filter accepts, newest first; at most `limit`, and at most
-    /// [`vm_storage::MAX_SESSIONS_LISTED`].
+    /// Sessions that a filter accepts, newest first.
     ///
     /// # Errors
     /// The states of the store.
     pub async fn list_sessions(
         &self,
         filter: SessionFilter,
-        limit: usize,
-    ) -> Result<Vec<Session>, HostError> {
-        let mut starting = self.sessions().all();
-        starting.retain(|live| !live.is_ready());
-        // What is lost is stored as live: it is sorted out here, so all statuses are asked for.
-        let asked = if self.sessions().has_lost_any() {
-            SessionFilter { statuses: Vec::new(), ..filter.clone() }
-        } else {
-            filter.clone()
-        };
+        page: PageRequest<SessionId>,
+    ) -> Result<Page<Session, SessionId>, HostError> {
+        let starting = self.starting();
+        let asked = filter.clone();
         let read = self.read(move |storage| {
-            let mut sessions = storage.sessions(&asked, limit)?;
-            for session in starting.iter().map(|live| live.initial()) {
-                if sessions.iter().all(|stored| stored.id != session.id) {
-                    // It may have been stored since the list was read.
-                    let stored = storage.session(session.id)?;
-                    sessions.push(stored.unwrap_or_else(|| (*session).clone()));
+            let Page { mut items, next } = storage.sessions(&asked, page)?;
+            let in_page = |id: SessionId| {
+                page.cursor.is_none_or(|cursor| id < cursor) && next.is_none_or(|next| id >= next)
+            };
+            for session in starting.iter().filter(|session| in_page(session.id)) {
+                // It may have been stored since the list was read.
+                if storage.session(session.id)?.is_none() {
+                    items.push((**session).clone());
                 }
             }
-            Ok(sessions)
+            Ok(Page { items, next })
         });
-        let sessions = read.await?.into_iter().map(|session| self.as_it_is(session));
-        let mut sessions: Vec<_> = sessions.filter(|session| filter.accepts(session)).collect();
+        let Page { items, next } = read.await?;
+        let mut sessions = Vec::with_capacity(items.len());
+        for session in items {
+            sessions.push(self.as_it_is(session).await?);
+        }
+        sessions.retain(|session| filter.accepts(session));
         sessions.sort_by_key(|session| std::cmp::Reverse(session.id));
-        sessions.truncate(limit);
-        Ok(sessions)
+        Ok(Page { items: sessions, next })
     }
 
     /// The sessions that are live.
-    pub fn summary(&self) -> Summary {
-        let mut live_sessions: Vec<SessionId> =
-            self.sessions().all().iter().map(|live| live.id).collect();
-        live_sessions.sort_unstable();
-        Summary { live_sessions }
+    ///
+    /// # Errors
+    /// The states of the store.
+    pub async fn summary(&self) -> Result<Summary, HostError> {
+        let starting = self.starting();
+        let summary = self.read(move |storage| {
+            let mut live_sessions = storage.live_session_count()?;
+            let mut live_session_ids = storage.live_session_ids()?;
+            for session in starting {
+                if storage.session(session.id)?.is_none() {
+                    live_sessions += 1;
+                    live_session_ids.push(session.id);
+                }
+            }
+            live_session_ids.sort_unstable();
+            live_session_ids.truncate(MAX_LIVE_IDS);
+            Ok(Summary { live_sessions, live_session_ids })
+        });
+        summary.await
+    }
+
+    /// What the store holds.
+    ///
+    /// # Errors
+    /// The states of the store.
+    pub async fn contents(&self) -> Result<Contents, HostError> {
+        self.read(vm_storage::Storage::contents).await
+    }
+
+    /// The sessions that are being made, as they were when that began.
+    fn starting(&self) -> Vec<Arc<Session>> {
+        let all = self.sessions().all();
+        all.iter().filter(|live| live.is_starting()).filter_map(|live| live.initial()).collect()
     }
 
     /// One execution; one that runs is found too.
@@ -106,37 +140,36 @@ impl Host {
         found.ok_or(HostError::ExecutionNotFound(id))
     }
 
-    /// Executions of a session, newest first, with the one that runs; at most `limit`, and at most
-    /// [`vm_storage::MAX_EXECUTIONS_LISTED`].
+    /// Executions of a session, newest first, the one that runs at the head of the first page.
     ///
     /// # Errors
     /// `SessionNotFound`, and the states of the store.
     pub async fn list_executions(
         &self,
         session: SessionId,
-        limit: usize,
-    ) -> Result<Vec<Execution>, HostError> {
-        let live = self.sessions().get(session).is_some();
-        let running = self.running().of(session);
+        page: PageRequest<u64>,
+    ) -> Result<Page<Execution, u64>, HostError> {
+        let starting = self.sessions().get(session).is_some_and(|live| live.is_starting());
+        let running = self.running().of(session).filter(|_| page.cursor.is_none());
         let stored = self.read(move |storage| {
-            let known = live || storage.session(session)?.is_some();
-            if known { storage.executions(session, limit).map(Some) } else { Ok(None) }
+            let known = starting || storage.session(session)?.is_some();
+            if known { storage.executions(session, page).map(Some) } else { Ok(None) }
         });
-        let mut executions = stored.await?.ok_or(HostError::SessionNotFound(session))?;
+        let mut page = stored.await?.ok_or(HostError::SessionNotFound(session))?;
         if let Some(running) = running
-            && executions.iter().all(|execution| execution.id != running.execution.id)
+            && page.items.iter().all(|execution| execution.id != running.execution.id)
         {
-            executions.insert(0, running.execution.clone());
-            executions.truncate(limit);
+            page.items.insert(0, running.execution.clone());
         }
-        Ok(executions)
+        Ok(page)
     }
 
     /// Durable events of an execution with a `seq` above `after_seq`, in order; at most `limit`,
     /// and at most [`vm_storage::MAX_EVENTS_READ`].
     ///
     /// # Errors
-    /// `ExecutionNotFound`, and the states of the store.
+    /// `ExecutionNotFound`, `Storage(EventsExpired)` when some of them are not kept any more, and
+    /// the states of the store.
     pub async fn events(
         &self,
         execution: ExecutionId,
@@ -144,12 +177,11 @@ impl Host {
         limit: usize,
     ) -> Result<Vec<Event>, HostError> {
         let running = self.running().find(execution).is_some();
-        let read = self.read(move |storage| {
-            let events = storage.events(execution, after_seq, limit)?;
-            let known = running || !events.is_empty() || storage.execution(execution)?.is_some();
-            Ok(known.then_some(events))
-        });
-        read.await?.ok_or(HostError::ExecutionNotFound(execution))
+        let stored = self.read(move |storage| storage.events(execution, after_seq, limit)).await?;
+        match stored {
+            None if running => Ok(Vec::new()),
+            stored => stored.ok_or(HostError::ExecutionNotFound(execution)),
+        }
     }
 
     /// Reads the store on a blocking thread.
@@ -161,12 +193,26 @@ impl Host {
         Ok(blocking(move || read(&storage)).await??)
     }
 
-    /// A session as storage has it, unless its state is lost.
-    pub(crate) fn as_it_is(&self, mut session: Session) -> Session {
-        if session.status.is_live() && self.sessions().is_lost(session.id) {
+    /// A session as storage has it, unless it was starting and nobody starts it any more.
+    async fn as_it_is(&self, session: Session) -> Result<Session, HostError> {
+        let nobody_starts = |session: &Session| {
+            session.status == SessionStatus::Starting && !self.starts(session.id)
+        };
+        if !nobody_starts(&session) {
+            return Ok(session);
+        }
+        // It may have come to its end since it was read.
+        let id = session.id;
+        let again = self.read(move |storage| storage.session(id)).await?;
+        let mut session = again.unwrap_or(session);
+        if nobody_starts(&session) {
             session.status = SessionStatus::Crashed;
             session.last_error = Some(LOST.to_owned());
         }
-        session
+        Ok(session)
+    }
+
+    fn starts(&self, id: SessionId) -> bool {
+        self.sessions().get(id).is_some_and(|live| live.is_starting())
     }
 }

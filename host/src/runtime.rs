@@ -4,16 +4,21 @@
 //! is garbage and is dropped; `execution` sees to that, and the session goes on in a new one that
 //! is restored from its committed heap. It knows nothing of storage.
 
+mod clock;
 mod start;
 mod state;
 
+pub(crate) use clock::SessionClock;
 pub(crate) use state::{Grants, State};
 
+use crate::engine::Guest;
 use crate::error::HostError;
 use crate::heap::{Delta, Heap, Tracker};
 use crate::imports::Stop;
+use crate::live::Closing;
+use crate::places::Place;
 use crate::recorder::{OutputLimit, SharedRecorder};
-use tokio::sync::OwnedSemaphorePermit;
+use std::sync::Arc;
 use vm_guest::abi::{Outcome, exports};
 use vm_storage::{EventPayload, ExecutionErrorCode};
 use wasmtime::{Instance, Memory, Module, Store, Trap, TypedFunc};
@@ -29,6 +34,8 @@ pub(crate) enum Failure {
     Cancelled,
     /// Its session is being closed.
     Closed,
+    /// The host stops.
+    HostStopped,
     /// It passed a limit of output.
     Output(OutputLimit),
     /// It trapped, or did what no sound guest does.
@@ -47,10 +54,19 @@ impl Failure {
                 (ExecutionErrorCode::Cancelled, "the execution was cancelled".to_owned())
             }
             Self::Closed => (ExecutionErrorCode::Cancelled, "the session was closed".to_owned()),
+            Self::HostStopped => (ExecutionErrorCode::HostStopped, "the host stopped".to_owned()),
             Self::Output(limit) => (ExecutionErrorCode::OutputLimitExceeded, limit.to_string()),
             Self::Trapped(why) => {
                 (ExecutionErrorCode::GuestTrapped, format!("the guest trapped: {why}"))
             }
+        }
+    }
+
+    /// What a session that is being closed ends with.
+    pub(crate) fn of_closing(closing: Closing) -> Self {
+        match closing {
+            Closing::HostStops => Self::HostStopped,
+            Closing::No | Closing::ByClient | Closing::ByTtl => Self::Closed,
         }
     }
 
@@ -93,12 +109,14 @@ pub(crate) struct Runtime {
     evaluate: TypedFunc<(u32, u32, u32, u32), u32>,
     tracker: Tracker,
     /// Its place in the pool; the last field, so that it is given back after the instance.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What a runtime is made with.
 #[derive(Clone)]
 pub(crate) struct RuntimeOptions {
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) clock: SessionClock,
     pub(crate) max_memory_bytes: u64,
     pub(crate) grants: Grants,
     pub(crate) console: Console,

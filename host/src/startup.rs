@@ -5,26 +5,28 @@
 //! worktree; then they run in order, libraries first. Invariant: a session that cannot start is
 //! kept, crashed, with `last_error` saying why, and without a runtime.
 
+use crate::engine::Guest;
 use crate::error::{FileError, HostError};
 use crate::execution::{Run, Spec, Work};
-use crate::heap::Heap;
+use crate::heap::Told;
 use crate::host::Host;
 use crate::imports::{Access, Files};
 use crate::library::LibraryName;
 use crate::limits;
-use crate::live::{LiveSession, Slot};
+use crate::live::{Closing, LiveSession, Slot};
 use crate::recorder::{Observer, SharedRecorder};
-use crate::runtime::{Console, Failure, Grants, RuntimeOptions};
+use crate::runtime::{Console, Failure, Grants, RuntimeOptions, SessionClock};
 use crate::scheduler::Admission;
 use crate::template_module::{BrokenPart, Part};
 use crate::worktree::{Worktree, WorktreePath};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 use vm_guest::abi::{Outcome, script_flags};
 use vm_storage::{
-    CapabilityKind, ExecutionId, ExecutionKind, Session, SessionId, SessionStatus, StartupFile,
-    Template, TemplateId, TemplateSnapshot, now,
+    CapabilityKind, ExecutionId, ExecutionKind, HeapMemory, Session, SessionId, SessionStatus,
+    StartupFile, Template, TemplateId, TemplateSnapshot, now,
 };
 
 /// The one way that startup files are evaluated so far.
@@ -70,7 +72,7 @@ impl<'a> Startup<'a> {
         template: Template,
         request: SessionRequest,
     ) -> Result<Session, HostError> {
-        self.host.sessions().check_capacity()?;
+        let reserved = self.host.sessions().reserve()?;
         let (roots, path) = (self.host.roots(), request.worktree_path.clone());
         let worktree = blocking(move || roots.worktree(path.as_ref())).await??;
         let mut snapshot = TemplateSnapshot::from(&template);
@@ -86,22 +88,19 @@ impl<'a> Startup<'a> {
             closed_at: None,
             last_error: None,
             template: snapshot,
+            engine: Some(self.host.engine().guest.binding.clone()),
+            worktree: Some(worktree.identity()),
         };
-        let worktree = Arc::new(worktree);
-        let slot = Slot {
-            options: runtime_options(&session.template, &worktree),
-            session,
-            worktree,
-            heap: Heap::new(Arc::clone(&self.host.engine().image)),
-            runtime: None,
-        };
-        let live = LiveSession::new(slot);
-        self.host.sessions().insert(Arc::clone(&live))?;
-        let mut slot = live.slot.lock().await;
+        let live = LiveSession::starting(Slot::starting(session, worktree, self.host));
+        let mut slot = OwnedMutexGuard::map(live.lock().await, |slot| {
+            slot.as_mut().expect("checked by construction: it was made with one")
+        });
+        self.host.sessions().insert(Arc::clone(&live));
+        self.host.make_room();
         let started = tokio::select! {
             biased;
             () = self.admission.start() => self.start(&mut slot, &live).await,
-            () = live.closed() => Err(closed(&live)),
+            closing = live.closed() => Err(closed(&live, closing)),
         };
         let started = match started {
             Ok(()) => Ok(()),
@@ -109,13 +108,14 @@ impl<'a> Startup<'a> {
         };
         match started {
             Ok(()) => {
+                live.touch();
                 live.set_ready();
+                reserved.keep();
                 Ok(slot.session.clone())
             }
             Err(error) => {
-                let outcome = Err(error);
-                self.host.leave(live.id, &outcome);
-                outcome
+                self.host.sessions().retire(&live);
+                Err(error)
             }
         }
     }
@@ -127,9 +127,10 @@ impl<'a> Startup<'a> {
             let (session, mode) = (live.id, file.mode.clone());
             return Err(HostError::StartupMode { session, mode });
         }
-        let worktree = Arc::clone(&slot.worktree);
+        let worktree = slot.worktree(self.host).await?;
+        let snapshot = &slot.session.template;
         let scripts = self.read(snapshot, worktree, &files, live.id).await?;
-        self.host.scheduler().run(slot.restored(self.host.engine())).await?;
+        self.host.scheduler().run(slot.restored(self.host)).await?;
         if scripts.parts.is_empty() {
             slot.session.status = SessionStatus::Ready;
             return Ok(self.host.storage().put_session(slot.session.clone()).await?);
@@ -143,18 +144,15 @@ impl<'a> Startup<'a> {
         let template = tokio::select! {
             biased;
             template = self.host.scheduler().run(compiled) => template?,
-            () = live.closed() => return Err(closed(live)),
+            closing = live.closed() => return Err(closed(live, closing)),
         };
-        let runtime = slot.runtime.as_mut().expect("made above");
-        let module = runtime.link(&template.module).await?;
+        let module = slot.runtime().link(&template.module).await?;
         for part in 0..libraries {
             let broken = template.broken.as_ref().filter(|broken| broken.index == part);
             self.load_library(slot, live, &module, part, broken).await?;
         }
         if files.is_empty() {
-            self.host.scheduler().run(slot.adopt()).await;
-            slot.session.status = SessionStatus::Ready;
-            return Ok(self.host.storage().put_session(slot.session.clone()).await?);
+            return self.keep_with_libraries(slot).await;
         }
         let last = files.len() - 1;
         for (index, file) in files.iter().enumerate() {
@@ -168,6 +166,20 @@ impl<'a> Startup<'a> {
             self.run_startup_file(slot, live, file, work, then).await?;
         }
         Ok(())
+    }
+
+    /// Makes a session durable that libraries were loaded into, and nothing else.
+    async fn keep_with_libraries(&self, slot: &mut Slot) -> Result<(), HostError> {
+        let scheduler = self.host.scheduler();
+        let awake = slot.awake();
+        scheduler.run(awake.adopt()).await;
+        let pages = scheduler.run(awake.heap.whole()).await;
+        let memory =
+            HeapMemory { bytes: awake.heap.memory_bytes() as u64, clock_ms: awake.clock_ms() };
+        awake.heap.committed(0, Told::Pages, &[]);
+        slot.session.status = SessionStatus::Ready;
+        let session = slot.session.clone();
+        Ok(self.host.storage().put_session_with_heap(session, memory, pages).await?)
     }
 
     /// Reads the libraries and startup files, in the order they load.
@@ -216,7 +228,7 @@ impl<'a> Startup<'a> {
     ) -> Result<(), HostError> {
         let limits = slot.session.template.settings.limits;
         let recorder = SharedRecorder::new(ExecutionId::new(), &limits, None);
-        let runtime = slot.runtime.as_mut().expect("a starting session has a runtime");
+        let runtime = slot.runtime();
         let outcome = match broken {
             Some(BrokenPart { failure: Some(failure), .. }) => Err(failure.clone()),
             Some(BrokenPart { events, failure: None, .. }) => {
@@ -238,7 +250,7 @@ impl<'a> Startup<'a> {
                         biased;
                         outcome = load => outcome,
                         () = tokio::time::sleep(deadline) => Err(Failure::WallTime),
-                        () = live.closed() => Err(Failure::Closed),
+                        closing = live.closed() => Err(Failure::of_closing(closing)),
                     }
                 };
                 runtime.end(fuel);
@@ -282,7 +294,7 @@ impl<'a> Startup<'a> {
             host: self.host,
             slot,
             admission: &mut self.admission,
-            closing: live.closing(),
+            live,
             observer: self.observer.clone(),
             then: Some(then),
         };
@@ -316,6 +328,10 @@ impl<'a> Startup<'a> {
             | HostError::SessionNotReady { .. }
             | HostError::SessionBusy(_)
             | HostError::Worktree(_)
+            | HostError::WorktreeUnavailable { .. }
+            | HostError::GuestUnavailable { .. }
+            | HostError::BackupExists { .. }
+            | HostError::Backup(_)
             | HostError::InputTooLarge { .. }
             | HostError::InvalidPath { .. }
             | HostError::File { .. }
@@ -340,8 +356,8 @@ fn ordered(files: &[StartupFile]) -> Vec<StartupFile> {
 }
 
 /// The error of a session that was closed while it started.
-fn closed(live: &LiveSession) -> HostError {
-    let (code, message) = Failure::Closed.described();
+fn closed(live: &LiveSession, closing: Closing) -> HostError {
+    let (code, message) = Failure::of_closing(closing).described();
     HostError::StartupFailed { session: live.id, execution: None, code: Some(code), message }
 }
 
@@ -363,7 +379,13 @@ pub(crate) fn read_file(
         .map_err(|source: FileError| HostError::File { path: given(), source })
 }
 
-fn runtime_options(template: &TemplateSnapshot, worktree: &Arc<Worktree>) -> RuntimeOptions {
+/// What the runtimes of a session are made with.
+pub(crate) fn runtime_options(
+    session: &Session,
+    worktree: &Arc<Worktree>,
+    guest: Arc<Guest>,
+) -> RuntimeOptions {
+    let template = &session.template;
     let max_memory_bytes = limits::memory_bytes(&template.settings.limits);
     let files = template
         .modules
@@ -371,6 +393,8 @@ fn runtime_options(template: &TemplateSnapshot, worktree: &Arc<Worktree>) -> Run
         .any(|module| module == FS)
         .then(|| Files::new(Arc::clone(worktree), file_access(template), max_memory_bytes));
     RuntimeOptions {
+        guest,
+        clock: SessionClock::of(session),
         max_memory_bytes,
         grants: Grants { modules: template.modules.clone(), files },
         console: if template.settings.runtime.console { Console::Present } else { Console::Absent },

@@ -15,7 +15,7 @@
 use crate::engine::{COMPILING_SESSIONS, Engine};
 use crate::error::HostError;
 use crate::recorder::SharedRecorder;
-use crate::runtime::{Console, Failure, Grants, Runtime, RuntimeOptions, Script};
+use crate::runtime::{Console, Failure, Grants, Runtime, RuntimeOptions, Script, SessionClock};
 use crate::{limits, runtime};
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
@@ -151,11 +151,14 @@ async fn compile(
     limits: &Limits,
 ) -> Result<(Vec<Vec<u8>>, Option<BrokenPart>), HostError> {
     let options = RuntimeOptions {
+        guest: Arc::clone(&engine.guest),
+        clock: SessionClock::starting(),
         max_memory_bytes: limits::memory_bytes(limits),
         grants: Grants::default(),
         console: Console::Present,
     };
-    let mut runtime = runtime::Runtime::new(engine, options).await?;
+    let place = engine.places.take().await;
+    let mut runtime = runtime::Runtime::new(engine, place, options).await?;
     let mut compiled = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
         match compile_part(&mut runtime, part, flags, limits).await {

@@ -28,6 +28,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use vm_storage::WorktreeIdentity;
 
 /// An open folder, and the files beneath it.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(crate) struct Worktree {
     /// shown: nothing is opened by them again.
     given: PathBuf,
     canonical: PathBuf,
-    identity: (u64, u64),
+    identity: WorktreeIdentity,
 }
 
 impl Worktree {
@@ -57,7 +59,15 @@ impl Worktree {
     fn of_handle(dir: Dir, given: &Path, canonical: PathBuf) -> Result<Self, WorktreeError> {
         let metadata =
             dir.dir_metadata().map_err(|source| WorktreeError::from_io(given, source))?;
-        let identity = (metadata.dev(), metadata.ino());
+        let born = metadata.created().ok().map(cap_std::time::SystemTime::into_std);
+        let born = born.and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let identity = WorktreeIdentity {
+            inode: metadata.ino(),
+            born_or_device: match born {
+                Some(born) => u64::try_from(born.as_nanos()).unwrap_or(u64::MAX),
+                None => metadata.dev(),
+            },
+        };
         Ok(Self { dir, given: given.to_owned(), canonical, identity })
     }
 
@@ -67,9 +77,8 @@ impl Worktree {
         &self.canonical
     }
 
-    /// The device and the inode of the root, for telling later whether a path still leads here.
-    #[cfg_attr(not(test), expect(dead_code, reason = "durable sessions will check it at restore"))]
-    pub(crate) fn identity(&self) -> (u64, u64) {
+    /// Which directory the root is, for telling later whether a path still leads here.
+    pub(crate) fn identity(&self) -> WorktreeIdentity {
         self.identity
     }
 

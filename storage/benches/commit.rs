@@ -25,6 +25,8 @@ fn session() -> Session {
         closed_at: None,
         last_error: None,
         template: TemplateSnapshot::default(),
+        engine: None,
+        worktree: None,
     }
 }
 
@@ -53,7 +55,12 @@ fn commit(session_id: SessionId) -> ExecutionCommit {
             text: "a line of output".to_owned(),
         },
     };
-    ExecutionCommit { new_events: (1..=3).map(event).collect(), execution, session: None }
+    ExecutionCommit {
+        new_events: (1..=3).map(event).collect(),
+        execution,
+        session: None,
+        heap: None,
+    }
 }
 
 fn benchmark(criterion: &mut Criterion) {

@@ -8,9 +8,17 @@ mod power;
 
 use crate::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionId, ExecutionKind,
-    ExecutionStatus, Metrics, Session, SessionId, SessionStatus, TemplateId, TemplateSnapshot, now,
+    ExecutionStatus, Metrics, Session, SessionId, SessionStatus, StorageOptions, TemplateId,
+    TemplateSnapshot, now,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Options under which the same requests give the same operations of the disk: nothing is settled
+/// by the clock.
+fn steady() -> StorageOptions {
+    StorageOptions { settle_after: Duration::from_hours(1), ..StorageOptions::default() }
+}
 
 fn session() -> Session {
     Session {
@@ -24,6 +32,8 @@ fn session() -> Session {
         closed_at: None,
         last_error: None,
         template: TemplateSnapshot::default(),
+        engine: None,
+        worktree: None,
     }
 }
 
@@ -61,5 +71,6 @@ fn commit(execution: &Execution, seqs: std::ops::RangeInclusive<u64>) -> Executi
         execution: execution.clone(),
         new_events: seqs.map(event).collect(),
         session: None,
+        heap: None,
     }
 }

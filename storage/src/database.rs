@@ -5,23 +5,30 @@
 //!            |                  ^      | reopen
 //! open ---> Open <--------------|------+
 //!            |                  +-- reopen fails
+//!            +--- compact --> Compacting ---> Open
 //!            +---- close ---> Closed <--- close --- Down
 //! ```
 //!
 //! redb latches after any I/O error: reads fail from then on too, and only opening the file again
 //! clears it. So the first error, whether a read or a write met it, takes the database down, and
-//! the writer opens it again when it next has something to do.
+//! the writer opens it again when it next has something to do. What was not synced may be in the
+//! kernel's cache and nowhere else, and a later sync would not say so: the cache is dropped first,
+//! and every page verified.
+//!
+//! A disk that is nearly full takes no writes, so that redb never meets its end; reads go on.
 //!
 //! Invariant: only the writer's thread changes the state; readers hold it only for one read.
 //! What opening checks is in `database/open.rs`, making a file in `database/create.rs`.
 
 pub(crate) mod create;
 mod fault;
+pub(crate) mod migrate;
 mod open;
 pub(crate) mod recover;
 
 pub(crate) use fault::{Fault, panic_text};
 pub(crate) use open::Source;
+pub use open::Verification;
 
 use crate::error::StorageError;
 use crate::storage::StorageStats;
@@ -39,6 +46,8 @@ pub(crate) struct Slot {
     state: RwLock<State>,
     /// A read met an I/O error, so the database is latched: the writer is to open it again.
     suspect: AtomicBool,
+    /// The bytes that a write wanted to find free and did not; 0 when the last one did.
+    short_of: AtomicU64,
     pub(crate) commits: AtomicU64,
     pub(crate) requests: AtomicU64,
     reopens: AtomicU64,
@@ -52,8 +61,36 @@ enum State {
         /// Not to be tried again before, so that a file that stays bad is not read all the time.
         retry_at: Instant,
     },
+    /// Nobody may use it until it is compacted.
+    Compacting,
     Closed,
 }
+
+/// Whether the store takes writes, and why it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageStatus {
+    /// It takes them.
+    Ready,
+    /// The file system is nearly full. Reads go on.
+    NoSpace {
+        /// Bytes that are free.
+        free_bytes: u64,
+        /// Bytes that must be.
+        needed_bytes: u64,
+    },
+    /// The file failed and could not be opened again yet.
+    Failed {
+        /// What failed; for the log, not for clients.
+        detail: String,
+    },
+    /// The file is being compacted.
+    Compacting,
+    /// The store was shut down.
+    Closed,
+}
+
+/// What is said of a store while it is compacted.
+const COMPACTING: &str = "the database is being compacted";
 
 impl Slot {
     pub(crate) fn new(source: Source, database: Database) -> Self {
@@ -61,6 +98,7 @@ impl Slot {
             source,
             state: RwLock::new(State::Open(database)),
             suspect: AtomicBool::new(false),
+            short_of: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             reopens: AtomicU64::new(0),
@@ -100,8 +138,75 @@ impl Slot {
         match &*self.state() {
             State::Open(database) => use_it(database),
             State::Down { detail, .. } => Err(self.unavailable(detail.clone())),
+            State::Compacting => Err(self.unavailable(COMPACTING.to_owned())),
             State::Closed => Err(self.closed()),
         }
+    }
+
+    /// Refuses to write what the file system has no room for.
+    pub(crate) fn check_space(&self, needed: u64) -> Result<(), String> {
+        // Where nobody can say, the write itself will.
+        let free = self.source.free_bytes().unwrap_or(u64::MAX);
+        if free >= needed {
+            self.short_of.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        if self.short_of.swap(needed, Ordering::Relaxed) == 0 {
+            let path = self.source.path().display();
+            tracing::error!(%path, free, needed, "the disk is full: nothing is written");
+        }
+        Err(format!("the disk is full: {free} bytes are free and {needed} needed"))
+    }
+
+    /// Whether it takes writes, as far as that is known without writing.
+    pub(crate) fn status(&self) -> StorageStatus {
+        match &*self.state() {
+            State::Open(_) if self.suspect.load(Ordering::Acquire) => {
+                StorageStatus::Failed { detail: "a read failed".to_owned() }
+            }
+            State::Open(_) => {
+                let needed_bytes = self.short_of.load(Ordering::Relaxed);
+                let free_bytes = self.source.free_bytes().unwrap_or(u64::MAX);
+                if free_bytes < needed_bytes {
+                    StorageStatus::NoSpace { free_bytes, needed_bytes }
+                } else {
+                    StorageStatus::Ready
+                }
+            }
+            State::Down { detail, .. } => StorageStatus::Failed { detail: detail.clone() },
+            State::Compacting => StorageStatus::Compacting,
+            State::Closed => StorageStatus::Closed,
+        }
+    }
+
+    /// Compacts the file once the reads under way are over; those that come meanwhile are refused.
+    /// Gives whether that gained anything.
+    pub(crate) fn compact(&self) -> Result<bool, StorageError> {
+        let mut database = match self.set(State::Compacting) {
+            State::Open(database) => database,
+            other => {
+                drop(self.set(other));
+                return Err(self.unavailable("it is not open".to_owned()));
+            }
+        };
+        let compact = catch_unwind(AssertUnwindSafe(|| {
+            let compacted = database.compact().map_err(|error| error.to_string());
+            (database, compacted)
+        }));
+        let failed = match compact {
+            Ok((database, Ok(compacted))) => {
+                drop(self.set(State::Open(database)));
+                return Ok(compacted);
+            }
+            Ok((database, Err(detail))) => {
+                drop(database);
+                detail
+            }
+            Err(panic) => panic_text(&*panic).to_owned(),
+        };
+        self.take_down(&failed);
+        drop(self.reopen());
+        Err(self.unavailable(failed))
     }
 
     /// Whether the writer is to call [`Slot::reopen`] before it goes on.
@@ -127,7 +232,8 @@ impl Slot {
         {
             return Err(detail.clone());
         }
-        match self.source.open() {
+        self.source.drop_cache();
+        match self.source.open(Verification::Full) {
             Ok(database) => {
                 drop(self.set(State::Open(database)));
                 self.reopens.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +259,7 @@ impl Slot {
             State::Open(database) => {
                 database.close().map_err(|error| self.unavailable(error.to_string()))
             }
-            State::Down { .. } | State::Closed => Ok(()),
+            State::Down { .. } | State::Compacting | State::Closed => Ok(()),
         }
     }
 
@@ -164,6 +270,10 @@ impl Slot {
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
     }
 
     pub(crate) fn stats(&self) -> StorageStats {

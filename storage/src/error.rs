@@ -80,6 +80,19 @@ pub enum StorageError {
     /// An execution was committed for a session that is not there.
     #[error("there is no session {0}")]
     UnknownSession(SessionId),
+    /// A session that is starting or ready cannot be purged.
+    #[error("session {0} is live")]
+    SessionLive(SessionId),
+    /// A change of a heap does not follow the last one: somebody else changed the heap.
+    #[error("the heap of session {session} was changed by commit {expected}, not {found}")]
+    HeapConflict {
+        /// Whose heap it is.
+        session: SessionId,
+        /// The ordinal of the last change.
+        expected: u64,
+        /// The ordinal that the change named.
+        found: u64,
+    },
     /// An execution was committed with a session, or for a session, that is not its own.
     #[error("execution {execution} belongs to session {expected}, not {found}")]
     ForeignSession {
@@ -140,8 +153,32 @@ pub enum StorageError {
         /// What was found.
         detail: String,
     },
-    /// The disk failed, and the store is being reopened. Whether a write that was answered so is
-    /// there after all is not known; it is there whole or not at all.
+    /// A heap cannot be loaded.
+    #[error("the heap of session {session} is damaged: {detail}")]
+    DamagedHeap {
+        /// Whose heap it is.
+        session: SessionId,
+        /// What was found.
+        detail: String,
+    },
+    /// Events that were asked for are not kept any more.
+    #[error("the events of execution {execution} are kept from {oldest_seq} on")]
+    EventsExpired {
+        /// The execution.
+        execution: ExecutionId,
+        /// The number of the oldest that is kept, or of the next one there would be.
+        oldest_seq: u64,
+    },
+    /// A backup cannot be written where it should be, or is none.
+    #[error("the backup {} {problem}", path.display())]
+    Backup {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The disk failed or is full, or the store is being reopened or compacted. Whether a write that
+    /// was answered so is there after all is not known; it is there whole or not at all.
     #[error("the database {} cannot be used at present: {detail}", path.display())]
     Unavailable {
         /// The database.

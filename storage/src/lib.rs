@@ -35,8 +35,10 @@ mod database;
 mod error;
 mod event;
 mod execution;
+mod heap;
 mod id;
 mod record;
+mod retention;
 mod session;
 mod storage;
 mod tables;
@@ -47,20 +49,30 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 
+pub use database::{StorageStatus, Verification};
 pub use error::StorageError;
 pub use event::{ConsoleLevel, Event, EventPayload, ValuePayload, ValueType};
 pub use execution::{
     Execution, ExecutionError, ExecutionErrorCode, ExecutionKind, ExecutionStatus, Metrics,
 };
+pub use heap::{
+    HEAP_PAGE_BYTES, HeapChange, HeapCommit, HeapMemory, HeapPage, HeapPatch, PagePatch, PageWrite,
+    PatchRun, StoredHeap,
+};
 pub use id::{CapabilityId, ExecutionId, SessionId, StartupFileId, TemplateId};
 pub use record::{MAX_RECORD_BYTES, MAX_RECORD_DEPTH};
-pub use session::{Session, SessionFilter, SessionStatus, TemplateSnapshot};
-pub use storage::read::{MAX_EVENTS_READ, MAX_EXECUTIONS_LISTED, MAX_SESSIONS_LISTED};
+pub use retention::{Bounds, Retention};
+pub use session::{
+    EngineBinding, Session, SessionFilter, SessionStatus, TemplateSnapshot, WorktreeIdentity,
+};
+pub use storage::backup::{restore, verify};
+pub use storage::read::{Contents, MAX_EVENTS_READ, MAX_LISTED, MAX_LIVE_IDS, Page, PageRequest};
 pub use storage::write::ExecutionCommit;
 pub use storage::{Recovery, Storage, StorageOptions, StorageStats};
 pub use tables::FORMAT_VERSION;
 pub use template::{
-    Capability, CapabilityKind, Limits, Resolver, RuntimeSettings, Settings, StartupFile, Template,
+    Capability, CapabilityKind, Lifecycle, Limits, Resolver, RuntimeSettings, Settings,
+    StartupFile, Template,
 };
 pub use time::now;
-pub use writer::MAX_TEMPLATES;
+pub use writer::{MAX_TEMPLATES, Swept};

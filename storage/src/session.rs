@@ -4,13 +4,15 @@
 //!            +-----------------------> crashed
 //!            |                           ^
 //! put ---> starting ----> ready ---------+
-//!            |              |
-//!            +------> closed <---- (also by recovery at open)
+//!            |  |           |
+//!            |  +-----------+--> closed --- purge ---> gone
+//!            +---> crashed   (by recovery at open)
 //! ```
 //!
 //! Invariant: the session's template is a snapshot; later changes to the template do not touch it.
-//! The transitions are the host's to make; the store only keeps what it is given, and the index of
-//! live ones (`starting`, `ready`) in step with it.
+//! The transitions are the host's to make; the store only keeps what it is given, and the indexes
+//! of live ones (`starting`, `ready`) in step with it. A ready session outlives the process: its
+//! heap is stored too (`heap.rs`).
 
 use crate::id::{SessionId, TemplateId};
 use crate::template::{Capability, Settings, StartupFile, Template};
@@ -43,6 +45,43 @@ pub struct Session {
     /// What the template said when the session was made.
     #[serde(rename = "runtime_meta")]
     pub template: TemplateSnapshot,
+    /// What its heap can run in; none in sessions of before heaps were stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineBinding>,
+    /// Which directory its worktree was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<WorktreeIdentity>,
+}
+
+impl Session {
+    /// When a live session that was last used at a time is due to end by its template's TTL, in
+    /// milliseconds since 1970; never without one.
+    pub fn due_ms(&self, last_used: Timestamp) -> Option<u64> {
+        let ttl = self.template.settings.lifecycle.session_ttl_s?;
+        let since = u64::try_from(last_used.as_millisecond()).unwrap_or(0);
+        self.status.is_live().then(|| since.saturating_add(ttl.saturating_mul(1_000)))
+    }
+}
+
+/// What a session's heap is tied to: with anything else its bytes mean nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EngineBinding {
+    /// SHA-256 of the guest, in hexadecimal.
+    pub guest: String,
+    /// Version of the functions that the host gives it.
+    pub imports: u32,
+    /// SHA-256 of the image that its heap differs from, in hexadecimal.
+    pub image: String,
+}
+
+/// What tells one directory from another that takes its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorktreeIdentity {
+    /// Its inode.
+    pub inode: u64,
+    /// When it was made, in nanoseconds since 1970; where the file system does not say, which
+    /// device it is on. A device may have another number after the machine restarts.
+    pub born_or_device: u64,
 }
 
 /// Where a [`Session`] is in its life.

@@ -2,12 +2,14 @@
 //!
 //! Invariant: clones share one writer and one file; the file is closed, and its lock released,
 //! when the last clone is gone or [`Storage::shutdown`] has returned.
-//! Reads are in `storage/read.rs`, writes in `storage/write.rs`.
+//! Reads are in `storage/read.rs`, writes in `storage/write.rs`, copies of the whole in
+//! `storage/backup.rs`.
 
+pub(crate) mod backup;
 pub(crate) mod read;
 pub(crate) mod write;
 
-use crate::database::{Slot, Source, create, recover};
+use crate::database::{Slot, Source, StorageStatus, Verification, create, recover};
 use crate::error::StorageError;
 use crate::writer::{self, Queue};
 use std::path::Path;
@@ -33,11 +35,22 @@ pub struct StorageOptions {
     /// How long a file that failed, and could not be opened again, is left alone before the next
     /// request tries again. A try may read the whole file; the default is a quarter of a second.
     pub reopen_pause: Duration,
+    /// How much of the file is verified when it is opened at start. After an I/O error
+    /// all of it is.
+    pub verification: Verification,
+    /// How long the writer waits for more before it records what lets the file open fast after a
+    /// crash; the default is 25 milliseconds.
+    pub settle_after: Duration,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 * 1024 * 1024, reopen_pause: Duration::from_millis(250) }
+        Self {
+            cache_bytes: 64 * 1024 * 1024,
+            reopen_pause: Duration::from_millis(250),
+            verification: Verification::Quick,
+            settle_after: writer::SETTLE_AFTER,
+        }
     }
 }
 
@@ -46,8 +59,8 @@ impl Default for StorageOptions {
 pub struct Recovery {
     /// Executions that were running and are now `error`, `HOST_STOPPED`.
     pub executions_stopped: u64,
-    /// Sessions that were live and are now closed.
-    pub sessions_closed: u64,
+    /// Sessions that were starting and are now crashed.
+    pub sessions_crashed: u64,
 }
 
 /// Counters of the writer since the store was opened.
@@ -64,7 +77,8 @@ pub struct StorageStats {
 impl Storage {
     /// Opens the database at `path`, or creates it, and puts right what a crash left.
     ///
-    /// Reads the whole file, and blocks meanwhile: call it before serving, off the async workers.
+    /// Blocks meanwhile, for as long as [`StorageOptions::verification`] says: call it before
+    /// serving, off the async workers.
     ///
     /// # Errors
     /// [`StorageError::Damaged`], `NewerFormat`, `OlderFormat`, `OpenElsewhere`, `MissingFolder`
@@ -75,7 +89,7 @@ impl Storage {
     }
 
     pub(crate) fn open_source(source: Source) -> Result<(Self, Recovery), StorageError> {
-        let database = source.open()?;
+        let database = source.open(source.options().verification)?;
         let recovery = recover::stop_what_ran(&source, &database)?;
         let slot = Arc::new(Slot::new(source, database));
         let queue = writer::start(&slot)?;
@@ -85,6 +99,25 @@ impl Storage {
     /// The counters so far.
     pub fn stats(&self) -> StorageStats {
         self.slot.stats()
+    }
+
+    /// Whether it takes writes now, and if not, why. One that does not is tried again meanwhile.
+    pub fn status(&self) -> StorageStatus {
+        let status = self.slot.status();
+        if !matches!(status, StorageStatus::Ready | StorageStatus::Closed) {
+            self.queue.wake();
+        }
+        status
+    }
+
+    /// Moves what the file holds together, and gives what is free back to the file system. Reads
+    /// and writes that come meanwhile are refused with [`StorageError::Unavailable`]: call it when
+    /// there are few. Gives whether that gained anything.
+    ///
+    /// # Errors
+    /// The states of the store.
+    pub async fn compact(&self) -> Result<bool, StorageError> {
+        self.queue.compact(&self.slot).await
     }
 
     /// Finishes the writes that were asked for before, then closes the file.

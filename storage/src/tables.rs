@@ -6,21 +6,32 @@
 //! templates           template id (16)                 Template, JSON
 //! sessions            session id (16)                  Session, JSON
 //! live_sessions       session id (16)                  -
+//! starting_sessions   session id (16)                  -
+//! expiring_sessions   Unix ms (8) session id (16)      -
 //! executions          execution id (16)                Execution, JSON
-//! session_executions  session id (16) ordinal (8)      execution id (16)
+//! history             session id (16) ordinal (8)      execution id (16), heap patch or nothing
 //! running_executions  execution id (16)                -
 //! events              execution id (16) seq (8)        [ts, {type, payload}], JSON
+//! heaps               session id (16)                  base of the heap
+//! heap_pages          session id (16) page (8)         page
+//! doomed_heaps        session id (16)                  -
+//! purged_sessions     session id (16)                  -
+//! totals              name                             u64
 //! ```
 //!
-//! Heap pages will be keyed by (session, page), in a table of their own.
+//! The rows of heaps are those of `heap/codec.rs`. What an execution changed in its session's heap
+//! stands in the row that lists the execution, so that a commit touches no page of the file more.
 //!
 //! Invariant: an index row is there exactly when its record says so: `live_sessions` for status
-//! starting or ready, `running_executions` for status running, `session_executions` for every
-//! execution, with ordinals in the order of first commit, from 1. All tables exist from creation
-//! on, so one that is missing means damage.
+//! starting or ready, `starting_sessions` for starting, `running_executions` for status running,
+//! `history` for every execution, with ordinals in the order of first commit. A row of `history`
+//! whose execution is gone stays as long as its patch is needed. `doomed_heaps` and
+//! `purged_sessions` name what background steps have yet to remove; nobody reads it any more. All
+//! tables exist from creation on, so one that is missing means damage.
 //!
-//! Ids are version 7, so templates and sessions sort by creation. Executions do not rely on that:
-//! the writer numbers them, and newest first holds whatever the clock did.
+//! Ids are version 7, so templates, sessions and executions sort by creation; nothing but the order
+//! of lists and of removal relies on that. The writer numbers a session's executions, and newest
+//! first holds whatever the clock did.
 
 use crate::database::Fault;
 use crate::error::StorageError;
@@ -34,78 +45,80 @@ use redb::{
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 
-/// The format of the file. Any change to this module's table, or to a record's JSON that old
-/// records would not decode into, raises it.
-pub const FORMAT_VERSION: u64 = 1;
+/// The format of the file. Any change to this module's table, or to a record that old records would
+/// not decode into, raises it and adds a step to `database/migrate.rs`.
+pub const FORMAT_VERSION: u64 = 2;
 
 /// The one key of [`META`].
 pub(crate) const FORMAT_KEY: &str = "format";
 
-type Id = &'static [u8; 16];
-type Numbered = &'static [u8; 24];
-type Record = &'static [u8];
+pub(crate) type Id = &'static [u8; 16];
+pub(crate) type Numbered = &'static [u8; 24];
+pub(crate) type Record = &'static [u8];
 
 pub(crate) const META: TableDefinition<'_, &'static str, u64> = TableDefinition::new("meta");
-pub(crate) const TEMPLATES: TableDefinition<'_, Id, Record> = TableDefinition::new("templates");
-pub(crate) const SESSIONS: TableDefinition<'_, Id, Record> = TableDefinition::new("sessions");
-pub(crate) const LIVE_SESSIONS: TableDefinition<'_, Id, ()> = TableDefinition::new("live_sessions");
-pub(crate) const EXECUTIONS: TableDefinition<'_, Id, Record> = TableDefinition::new("executions");
-pub(crate) const SESSION_EXECUTIONS: TableDefinition<'_, Numbered, Id> =
-    TableDefinition::new("session_executions");
-pub(crate) const RUNNING_EXECUTIONS: TableDefinition<'_, Id, ()> =
-    TableDefinition::new("running_executions");
-pub(crate) const EVENTS: TableDefinition<'_, Numbered, Record> = TableDefinition::new("events");
 
-/// Every table but `meta`, open for writing in one transaction.
-pub(crate) struct Tables<'txn> {
-    pub(crate) templates: Table<'txn, Id, Record>,
-    pub(crate) sessions: Table<'txn, Id, Record>,
-    pub(crate) live_sessions: Table<'txn, Id, ()>,
-    pub(crate) executions: Table<'txn, Id, Record>,
-    pub(crate) session_executions: Table<'txn, Numbered, Id>,
-    pub(crate) running_executions: Table<'txn, Id, ()>,
-    pub(crate) events: Table<'txn, Numbered, Record>,
+macro_rules! tables {
+    ($($field:ident $definition:ident: $key:ty => $value:ty;)+) => {
+        $(pub(crate) const $definition: TableDefinition<'_, $key, $value> =
+            TableDefinition::new(stringify!($field));)+
+
+        /// Every table but `meta`, open for writing in one transaction.
+        pub(crate) struct Tables<'txn> {
+            $(pub(crate) $field: Table<'txn, $key, $value>,)+
+        }
+
+        impl<'txn> Tables<'txn> {
+            /// Opens them, creating those that are not there: only a new file has none.
+            pub(crate) fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::TableError> {
+                Ok(Self { $($field: txn.open_table($definition)?,)+ })
+            }
+        }
+
+        /// Every table but `meta`, as one committed state has it.
+        pub(crate) struct Snapshot {
+            $(pub(crate) $field: ReadOnlyTable<$key, $value>,)+
+        }
+
+        impl Snapshot {
+            /// Opens them; one that is missing is an error.
+            pub(crate) fn open(txn: &ReadTransaction) -> Result<Self, redb::TableError> {
+                Ok(Self { $($field: txn.open_table($definition)?,)+ })
+            }
+
+            /// Copies every table but `meta`, each by itself.
+            pub(crate) fn copy(&self, copy: &mut impl CopyTable) -> Result<(), Fault> {
+                $(copy.copy(&self.$field, $definition)?;)+
+                Ok(())
+            }
+        }
+    };
 }
 
-impl<'txn> Tables<'txn> {
-    /// Opens them, creating those that are not there: only a new file has none.
-    pub(crate) fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::TableError> {
-        Ok(Self {
-            templates: txn.open_table(TEMPLATES)?,
-            sessions: txn.open_table(SESSIONS)?,
-            live_sessions: txn.open_table(LIVE_SESSIONS)?,
-            executions: txn.open_table(EXECUTIONS)?,
-            session_executions: txn.open_table(SESSION_EXECUTIONS)?,
-            running_executions: txn.open_table(RUNNING_EXECUTIONS)?,
-            events: txn.open_table(EVENTS)?,
-        })
-    }
+/// What copies a table into another database.
+pub(crate) trait CopyTable {
+    fn copy<K: redb::Key + 'static, V: redb::Value + 'static>(
+        &mut self,
+        from: &ReadOnlyTable<K, V>,
+        to: TableDefinition<'_, K, V>,
+    ) -> Result<(), Fault>;
 }
 
-/// Every table but `meta`, as one committed state has it.
-pub(crate) struct Snapshot {
-    pub(crate) templates: ReadOnlyTable<Id, Record>,
-    pub(crate) sessions: ReadOnlyTable<Id, Record>,
-    pub(crate) live_sessions: ReadOnlyTable<Id, ()>,
-    pub(crate) executions: ReadOnlyTable<Id, Record>,
-    pub(crate) session_executions: ReadOnlyTable<Numbered, Id>,
-    pub(crate) running_executions: ReadOnlyTable<Id, ()>,
-    pub(crate) events: ReadOnlyTable<Numbered, Record>,
-}
-
-impl Snapshot {
-    /// Opens them; one that is missing is an error.
-    pub(crate) fn open(txn: &ReadTransaction) -> Result<Self, redb::TableError> {
-        Ok(Self {
-            templates: txn.open_table(TEMPLATES)?,
-            sessions: txn.open_table(SESSIONS)?,
-            live_sessions: txn.open_table(LIVE_SESSIONS)?,
-            executions: txn.open_table(EXECUTIONS)?,
-            session_executions: txn.open_table(SESSION_EXECUTIONS)?,
-            running_executions: txn.open_table(RUNNING_EXECUTIONS)?,
-            events: txn.open_table(EVENTS)?,
-        })
-    }
+tables! {
+    templates TEMPLATES: Id => Record;
+    sessions SESSIONS: Id => Record;
+    live_sessions LIVE_SESSIONS: Id => ();
+    starting_sessions STARTING_SESSIONS: Id => ();
+    expiring_sessions EXPIRING_SESSIONS: Numbered => ();
+    executions EXECUTIONS: Id => Record;
+    history HISTORY: Numbered => Record;
+    running_executions RUNNING_EXECUTIONS: Id => ();
+    events EVENTS: Numbered => Record;
+    heaps HEAPS: Id => Record;
+    heap_pages HEAP_PAGES: Numbered => Record;
+    doomed_heaps DOOMED_HEAPS: Id => ();
+    purged_sessions PURGED_SESSIONS: Id => ();
+    totals TOTALS: &'static str => u64;
 }
 
 /// The record of a noun, if there is one.
@@ -127,6 +140,22 @@ pub(crate) fn numbered(owner: &[u8; 16], number: u64) -> [u8; 24] {
     key
 }
 
+/// The key of a session that is due at a time, in milliseconds since 1970.
+pub(crate) fn due_key(at_ms: u64, session: &[u8; 16]) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&at_ms.to_be_bytes());
+    key[8..].copy_from_slice(session);
+    key
+}
+
+/// The time and the session of a key that [`due_key`] made.
+pub(crate) fn due_of(key: &[u8; 24]) -> (u64, SessionId) {
+    let (mut at_ms, mut id) = ([0; 8], [0; 16]);
+    at_ms.copy_from_slice(&key[..8]);
+    id.copy_from_slice(&key[8..]);
+    (u64::from_be_bytes(at_ms), SessionId::from_bytes(&id))
+}
+
 /// The number in a key that [`numbered`] made.
 pub(crate) fn number_of(key: &[u8; 24]) -> u64 {
     let mut number = [0; 8];
@@ -134,15 +163,42 @@ pub(crate) fn number_of(key: &[u8; 24]) -> u64 {
     u64::from_be_bytes(number)
 }
 
+/// The keys of all of an owner's rows, first and last.
+pub(crate) fn all_of(owner: &[u8; 16]) -> ([u8; 24], [u8; 24]) {
+    (numbered(owner, 0), numbered(owner, u64::MAX))
+}
+
 /// The highest number that an owner's rows have, or 0.
 pub(crate) fn last_number<V: redb::Value + 'static>(
     table: &impl ReadableTable<Numbered, V>,
     owner: &[u8; 16],
 ) -> Result<u64, Fault> {
-    let (first, last) = (numbered(owner, 0), numbered(owner, u64::MAX));
+    let (first, last) = all_of(owner);
     match table.range::<&[u8; 24]>(&first..=&last)?.next_back() {
         Some(row) => Ok(number_of(row?.0.value())),
         None => Ok(0),
+    }
+}
+
+/// A row of `history`: the execution, and the patch that it left.
+#[derive(Clone, Copy)]
+pub(crate) struct HistoryRow<'a> {
+    pub(crate) execution: ExecutionId,
+    pub(crate) patch: Option<&'a [u8]>,
+}
+
+impl<'a> HistoryRow<'a> {
+    pub(crate) fn decode(row: &'a [u8]) -> Result<Self, StorageError> {
+        let Some((id, patch)) = row.split_first_chunk() else {
+            let record = "a row of a session's history".to_owned();
+            return Err(StorageError::DamagedRecord { record, detail: "it is cut short".into() });
+        };
+        let patch = Some(patch).filter(|patch| !patch.is_empty());
+        Ok(Self { execution: ExecutionId::from_bytes(id), patch })
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        [&self.execution.as_bytes()[..], self.patch.unwrap_or_default()].concat()
     }
 }
 

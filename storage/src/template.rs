@@ -68,6 +68,25 @@ pub struct Settings {
     pub resolver: Resolver,
     /// How scripts are evaluated.
     pub runtime: RuntimeSettings,
+    /// How long its sessions live; left out of JSON while it is the default.
+    #[serde(default, skip_serializing_if = "Lifecycle::is_default")]
+    pub lifecycle: Lifecycle,
+}
+
+/// How long sessions live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifecycle {
+    /// Seconds after its last execution, or after its creation, that a session is closed; none
+    /// means never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_ttl_s: Option<u64>,
+}
+
+impl Lifecycle {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "it is what serde calls")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What one execution may use.

@@ -10,24 +10,35 @@
 //! group. The thread ends, and the file is closed, when the last handle is gone.
 //! The callers' end is in `writer/queue.rs`; what each request does to the tables in
 //! `writer/apply.rs`.
+//!
+//! A writer that has nothing to do for a moment *settles* the file: it commits redb's allocator
+//! state, so that a process killed after that leaves a file that opens at once, however large.
 
 mod apply;
+mod heap;
 mod queue;
+mod receive;
 pub(crate) mod request;
+mod sweep;
+pub(crate) mod totals;
 
 pub use apply::MAX_TEMPLATES;
 pub(crate) use queue::Queue;
+pub use sweep::Swept;
 
 use crate::database::{Fault, Slot, panic_text};
 use crate::error::StorageError;
 use crate::tables::Tables;
 use apply::{Effect, apply};
+use receive::{Received, receive};
 use redb::{Database, Durability, WriteTransaction};
-use request::{Reply, Request, Work, WriteRequest};
+use request::{Done, Reply, Request, Work, WriteRequest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use totals::Totals;
 
 /// Requests of one commit: a commit of this many is still a few milliseconds.
 const MAX_GROUP_REQUESTS: usize = 256;
@@ -36,13 +47,21 @@ const MAX_GROUP_REQUESTS: usize = 256;
 /// passes it is the last of its group, so that one larger than this still gets through.
 const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 
-/// Whether each commit also records redb's allocator, so that opening after a crash need not
-/// rebuild it. Off: it makes a commit dearer, and opening reads the whole file in any case (see
-/// `CHECK_INTEGRITY`). Measured, off and on, for one execution with 3 events on a disk whose
-/// fdatasync takes 0.1 ms: 0.44 and 0.53 ms in a small file, 0.57 and 0.63 at 200,000 events; 16
-/// executions in one commit: 0.93 and 1.13 ms, 1.18 and 1.03. On tmpfs, so without the disk: 0.05
-/// and 0.16 ms, 0.07 and 0.11; at a million events 0.11 and 0.15.
-const QUICK_REPAIR: bool = false;
+/// How long the writer waits for more before it settles the file.
+///
+/// Recording the allocator in every commit would let the file open at once after any crash, but
+/// costs each of them more the larger the file is. Measured for one execution, without and with: 0.48
+/// and 0.58 ms in a file of 34 MB, 0.49 and 0.82 ms in one of 2.2 GB. So it is left to pauses; a
+/// process killed under load leaves a file whose opening takes 1.1 s a GB.
+pub(crate) const SETTLE_AFTER: Duration = Duration::from_millis(25);
+
+/// Bytes that must be free on the file system beyond what a group may write: the file's own
+/// bookkeeping, and what is written while others fill the disk.
+const FREE_BESIDE_GROUP: u64 = 8 << 20;
+
+/// How much a record grows at most on its way into the file: its page, those above it, and the
+/// copies of them that the last state keeps.
+const GROWTH: u64 = 4;
 
 /// Begins a transaction whose commit is on the disk when it returns.
 ///
@@ -55,14 +74,13 @@ pub(crate) fn durable_write(
     txn.set_durability(Durability::Immediate)
         .expect("checked by construction: the transaction has no savepoint");
     txn.set_two_phase_commit(true);
-    txn.set_quick_repair(QUICK_REPAIR);
     Ok(txn)
 }
 
 /// Starts the writer's thread.
 pub(crate) fn start(slot: &Arc<Slot>) -> Result<Queue, StorageError> {
     let (queue, requests) = Queue::new();
-    let writer = Writer { slot: Arc::clone(slot), requests };
+    let writer = Writer { slot: Arc::clone(slot), requests, is_settled: false };
     std::thread::Builder::new()
         .name("vm-storage-writer".to_owned())
         .spawn(move || writer.run())
@@ -74,22 +92,42 @@ pub(crate) fn start(slot: &Arc<Slot>) -> Result<Queue, StorageError> {
 struct Writer {
     slot: Arc<Slot>,
     requests: mpsc::Receiver<Request>,
+    /// Whether the last commit recorded the allocator.
+    is_settled: bool,
+}
+
+/// What follows a group.
+enum Then {
+    GoOn,
+    Compact(Reply),
+    Stop(Reply),
 }
 
 impl Writer {
     fn run(mut self) {
-        let mut stop = None;
-        while stop.is_none() {
-            let Some(first) = self.requests.blocking_recv() else {
-                break;
+        let stop = loop {
+            let settle_after = self.slot.source().options().settle_after;
+            let patience = (!self.is_settled).then_some(settle_after);
+            let first = match receive(&mut self.requests, patience) {
+                Received::Request(first) => first,
+                Received::Nothing => {
+                    self.settle();
+                    continue;
+                }
+                Received::Closed => break None,
             };
             let mut group = Vec::new();
-            stop = self.gather(first, &mut group);
+            let then = self.gather(first, &mut group);
             self.carry_out(group);
-        }
+            match then {
+                Then::GoOn => {}
+                Then::Compact(reply) => drop(reply.send(self.compact())),
+                Then::Stop(reply) => break Some(reply),
+            }
+        };
         let outcome = self.slot.close();
         match stop {
-            Some(reply) => drop(reply.send(outcome)),
+            Some(reply) => drop(reply.send(outcome.map(|()| Done::default()))),
             None => {
                 if let Err(error) = outcome {
                     tracing::error!(%error, "the database was not closed in order");
@@ -98,8 +136,8 @@ impl Writer {
         }
     }
 
-    /// Takes what is queued, up to a group's bounds; gives the reply to a request to stop.
-    fn gather(&mut self, first: Request, group: &mut Vec<WriteRequest>) -> Option<Reply> {
+    /// Takes what is queued, up to a group's bounds.
+    fn gather(&mut self, first: Request, group: &mut Vec<WriteRequest>) -> Then {
         let (mut next, mut bytes) = (Some(first), 0);
         while let Some(request) = next {
             match request {
@@ -108,18 +146,20 @@ impl Writer {
                     group.push(write);
                 }
                 Request::Wake => {}
-                Request::Stop(reply) => return Some(reply),
+                Request::Compact(reply) => return Then::Compact(reply),
+                Request::Stop(reply) => return Then::Stop(reply),
             }
             if group.len() >= MAX_GROUP_REQUESTS || bytes >= MAX_GROUP_BYTES {
                 break;
             }
             next = self.requests.try_recv().ok();
         }
-        None
+        Then::GoOn
     }
 
     /// Commits a group and answers all of it.
-    fn carry_out(&self, group: Vec<WriteRequest>) {
+    fn carry_out(&mut self, group: Vec<WriteRequest>) {
+        let bytes: u64 = group.iter().map(|write| write.bytes as u64).sum();
         let (works, replies): (Vec<_>, Vec<_>) =
             group.into_iter().map(|write| (write.work, (write.reply, write.room))).unzip();
         self.slot.requests.fetch_add(replies.len() as u64, Ordering::Relaxed);
@@ -128,11 +168,16 @@ impl Writer {
         {
             return self.answer_unavailable(replies, &detail);
         }
+        // Also when there is nothing to write: it is how a disk that has room again is noticed.
+        if let Err(detail) = self.slot.check_space(bytes * GROWTH + FREE_BESIDE_GROUP) {
+            return self.answer_unavailable(replies, &detail);
+        }
         if works.is_empty() {
             return;
         }
         match self.commit(works) {
             Ok(outcomes) => {
+                self.is_settled = false;
                 for ((reply, _room), outcome) in replies.into_iter().zip(outcomes) {
                     // The caller may have gone; its write is there all the same.
                     drop(reply.send(outcome));
@@ -147,6 +192,39 @@ impl Writer {
         }
     }
 
+    /// Records the allocator, so that the file opens fast whatever becomes of the process.
+    fn settle(&mut self) {
+        self.is_settled = true;
+        // There is the next pause after a commit for it.
+        if self.slot.check_space(FREE_BESIDE_GROUP).is_err() {
+            return;
+        }
+        let settle = |database: &Database| {
+            let mut txn = durable_write(database)?;
+            txn.set_quick_repair(true);
+            txn.commit()?;
+            Ok::<_, redb::Error>(())
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.slot.with_open(|database| Ok(settle(database).map_err(|error| error.to_string())))
+        }));
+        let failed = match outcome {
+            // A store that is down has nothing to settle.
+            Ok(Ok(Ok(())) | Err(_)) => return,
+            Ok(Ok(Err(detail))) => detail,
+            Err(panic) => panic_text(&*panic).to_owned(),
+        };
+        self.slot.take_down(&failed);
+        drop(self.slot.reopen());
+    }
+
+    /// Moves what the file holds together and gives what is free back to the file system.
+    fn compact(&mut self) -> Result<Done, StorageError> {
+        self.is_settled = false;
+        let compacted = self.slot.compact()?;
+        Ok(Done { compacted, ..Done::default() })
+    }
+
     fn answer_unavailable(&self, replies: Vec<(Reply, OwnedSemaphorePermit)>, detail: &str) {
         for (reply, _room) in replies {
             drop(reply.send(Err(self.slot.unavailable(detail.to_owned()))));
@@ -154,14 +232,15 @@ impl Writer {
     }
 
     /// What became of each of a group, or why there is no telling.
-    fn commit(&self, works: Vec<Work>) -> Result<Vec<Result<(), StorageError>>, String> {
+    fn commit(&self, works: Vec<Work>) -> Result<Vec<Result<Done, StorageError>>, String> {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             self.slot.with_open(|database| Ok(self.commit_to(database, works)))
         }));
         match attempt {
             Ok(Ok(Ok(outcomes))) => Ok(outcomes),
-            Ok(Ok(Err(error))) => Err(error.to_string()),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(Err(Fault::Engine(error)))) => Err(error.to_string()),
+            // A refusal of the whole group: none is left at this point.
+            Ok(Ok(Err(Fault::Refused(error))) | Err(error)) => Err(error.to_string()),
             Err(panic) => Err(panic_text(&*panic).to_owned()),
         }
     }
@@ -171,21 +250,25 @@ impl Writer {
         &self,
         database: &Database,
         works: Vec<Work>,
-    ) -> Result<Vec<Result<(), StorageError>>, redb::Error> {
+    ) -> Result<Vec<Result<Done, StorageError>>, Fault> {
         let txn = durable_write(database)?;
         let mut tables = Tables::open(&txn)?;
+        let mut totals = Totals::read(&tables.totals)?;
         let mut outcomes = Vec::with_capacity(works.len());
         let mut effect = Effect::Nothing;
         for work in works {
-            outcomes.push(match apply(&mut tables, work) {
-                Ok(Effect::Written) => {
+            outcomes.push(match apply(&mut tables, &mut totals, work) {
+                Ok((Effect::Written, done)) => {
                     effect = Effect::Written;
-                    Ok(())
+                    Ok(done)
                 }
-                Ok(Effect::Nothing) => Ok(()),
+                Ok((Effect::Nothing, done)) => Ok(done),
                 Err(Fault::Refused(error)) => Err(error),
-                Err(Fault::Engine(error)) => return Err(error),
+                Err(Fault::Engine(error)) => return Err(Fault::Engine(error)),
             });
+        }
+        if effect == Effect::Written {
+            totals.write(&mut tables)?;
         }
         drop(tables);
         match effect {

@@ -4,7 +4,7 @@ use super::interrupt::Interrupt;
 use super::local::LocalError;
 use super::remote::Remote;
 use super::{CliError, Exit, JsonObject, escape, printer, repl, run, table};
-use crate::client::{Client, ClientError, NewRun};
+use crate::client::{Client, ClientError, ListPart, NewRun};
 use crate::wire::Execution;
 use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
@@ -40,9 +40,12 @@ pub(super) enum ExecCommand {
     List {
         /// The session
         session_id: SessionId,
-        /// How many at most
+        /// How many at most, up to 1000
         #[arg(long, default_value_t = 50)]
         limit: usize,
+        /// Go on where the part before ended: what it said
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
     },
     /// Show an execution
     Get {
@@ -119,9 +122,10 @@ impl ExecCommand {
                 let running = remote.wait("the file is running", running);
                 finished(&remote, interruptible(client, args.session_id, running).await?)
             }
-            Self::List { session_id, limit } => {
-                let executions = client.executions(session_id, limit).await?;
-                remote.show(&executions, |executions| {
+            Self::List { session_id, limit, cursor } => {
+                let part = ListPart { limit, cursor };
+                let executions = client.executions_page(session_id, &part).await?;
+                remote.show_page(&executions, |executions| {
                     let row = |Execution { execution, .. }: &Execution| {
                         let kind = name(&execution.kind);
                         let started = execution.started_at.to_string();

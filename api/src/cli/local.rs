@@ -5,9 +5,12 @@ use crate::settings_patch::{LimitsPatch, SettingsError, SettingsPatch};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use vm_host::limits::MAX;
 use vm_host::{FileError, Host, HostError, HostOptions, Observer, SessionRequest};
-use vm_storage::{ExecutionErrorCode, Session, Storage, StorageError, StorageOptions, Template};
+use vm_storage::{
+    ExecutionErrorCode, Session, SessionId, Storage, StorageError, StorageOptions, Template,
+};
 
 /// What keeps a command from running.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,10 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         | HostError::InvalidPath { .. }
         | HostError::File { .. }
         | HostError::Worktree(_) => Exit::Usage,
+        HostError::WorktreeUnavailable { .. }
+        | HostError::GuestUnavailable { .. }
+        | HostError::BackupExists { .. }
+        | HostError::Backup(_) => Exit::Failed,
         HostError::TemplateNotFound(_)
         | HostError::SessionNotFound(_)
         | HostError::ExecutionNotFound(_)
@@ -78,6 +85,7 @@ pub(super) struct Local {
     pub(super) host: Host,
     template: Template,
     worktree: String,
+    session: OnceLock<SessionId>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -111,13 +119,14 @@ impl Local {
         // On a blocking thread it would gain nothing: this command has nothing else to do.
         let (storage, _) = Storage::open(&db, StorageOptions::default())?;
         let host = HostOptions {
-            max_sessions: 1,
+            max_resident: 1,
+            guest_dir: options.db.map(guest_dir),
             cache_dir: cache_dir(),
             ..HostOptions::new(options.args.library_dir.clone())
         };
         let host = Host::start(storage, host).await?;
         host.storage().create_template(template.clone()).await?;
-        Ok(Self { host, template, worktree, _folder: folder })
+        Ok(Self { host, template, worktree, session: OnceLock::new(), _folder: folder })
     }
 
     /// Makes a session of the template.
@@ -128,18 +137,34 @@ impl Local {
             base_commit_oid: "none".to_owned(),
             worktree_path: self.worktree.clone(),
         };
-        Ok(self.host.create_session(request, observer).await?)
+        let session = self.host.create_session(request, observer).await?;
+        self.session.get_or_init(|| session.id);
+        Ok(session)
     }
 
-    /// Cancels what runs and closes the database.
+    /// Cancels what runs, and closes the session and the database: nobody goes on with it.
     pub(super) async fn stop(&self) -> Result<(), LocalError> {
+        if let Some(session) = self.session.get() {
+            self.host.close_session(*session).await?;
+        }
         Ok(self.host.clone().shutdown(std::future::ready(())).await?)
     }
+}
 
-    /// Closes the database, everything in it being durable.
-    pub(super) async fn end(&self) -> Result<(), LocalError> {
-        Ok(self.host.storage().clone().shutdown().await?)
-    }
+/// Where the guests of a database's sessions are kept: beside it.
+pub(super) fn guest_dir(db: &Path) -> PathBuf {
+    beside(db, ".guests")
+}
+
+/// Where a database's backups are kept: beside it.
+pub(super) fn backup_dir(db: &Path) -> PathBuf {
+    beside(db, ".backups")
+}
+
+fn beside(db: &Path, suffix: &str) -> PathBuf {
+    let mut path = db.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
 }
 
 /// Where compiled code is kept: `VM_SYSTEM_CACHE_DIR`, or the user's cache folder.

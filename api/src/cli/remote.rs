@@ -2,14 +2,32 @@
 //! what to do.
 
 use super::progress::Progress;
-use super::{Output, printer};
-use crate::client::{Client, ClientError};
+use super::{Output, escape, printer};
+use crate::client::{Client, ClientError, ListPart, Listed};
 use crate::error::ErrorCode;
+use clap::Args;
 use serde::Serialize;
 use std::time::Duration;
 
 /// How long a request takes before a person is shown that something happens.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Which part of a list to print.
+#[derive(Debug, Args)]
+pub(super) struct Part {
+    /// How many at most, up to 1000
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    limit: usize,
+    /// Go on where the part before ended: what it said
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+impl Part {
+    pub(super) fn request(self) -> ListPart {
+        ListPart { limit: self.limit, cursor: self.cursor }
+    }
+}
 
 /// A daemon, and how what it answers is printed.
 pub(super) struct Remote {
@@ -34,6 +52,14 @@ impl Remote {
         }
         let _progress = Progress::start(what);
         request.await
+    }
+
+    /// Prints a part of a list, and on stderr how to get the next one.
+    pub(super) fn show_page<T: Serialize>(&self, page: &Listed<T>, text: impl FnOnce(&Vec<T>)) {
+        self.show(&page.items, text);
+        if let Some(cursor) = &page.next {
+            printer::stderr_line(&format!("there are more: --cursor {}", escape::lines(cursor)));
+        }
     }
 
     /// Prints an answer as it came, or as `text` shows it.
@@ -80,6 +106,14 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::CapacityExceeded => Some("close a session, or try again"),
         ErrorCode::StorageUnavailable => Some("try again; the daemon's log says what is wrong"),
         ErrorCode::Internal => Some("the daemon's log says what went wrong"),
+        ErrorCode::WorktreeUnavailable => {
+            Some("put the worktree back, or `vm-system session create` makes a new session")
+        }
+        ErrorCode::GuestUnavailable => {
+            Some("the folder of guests beside the database lacks what the session was made with")
+        }
+        ErrorCode::BackupExists => Some("give the backup another --name"),
+        ErrorCode::CursorExpired => Some("read on with --after-seq from the oldest there is"),
         ErrorCode::Validation
         | ErrorCode::InvalidRequest
         | ErrorCode::RouteNotFound

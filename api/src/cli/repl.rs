@@ -20,7 +20,7 @@ use std::io::{BufRead, IsTerminal};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use vm_host::Source;
-use vm_storage::SessionId;
+use vm_storage::{PageRequest, SessionId};
 
 /// Snippets that the history file keeps.
 const HISTORY_ENTRIES: usize = 1_000;
@@ -173,7 +173,8 @@ impl LocalRepl {
         let finished = tokio::select! {
             finished = &mut execution => finished?,
             () = interrupt.came() => {
-                for running in host.list_executions(self.session, 1).await? {
+                let newest = host.list_executions(self.session, PageRequest::first(1)).await?;
+                for running in newest.items {
                     host.cancel_execution(running.id).await?;
                 }
                 execution.await?

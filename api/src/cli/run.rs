@@ -52,7 +52,7 @@ pub(super) async fn run(
             return Ok(Exit::Interrupted);
         }
     };
-    local.end().await?;
+    local.stop().await?;
     let finished = finished?;
     let exit = exit(&finished.execution);
     match output {

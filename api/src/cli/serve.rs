@@ -1,6 +1,6 @@
 //! `vm-system serve`: the daemon.
 
-use super::local::{LocalError, cache_dir};
+use super::local::{LocalError, backup_dir, cache_dir, guest_dir};
 use super::logging::LogFormat;
 use super::{Exit, printer};
 use crate::server::{Server, ServerOptions};
@@ -12,10 +12,13 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use vm_host::limits::{MAX, MAX_INPUT_BYTES};
 use vm_host::{Concurrency, Host, HostOptions, PageTracking};
-use vm_storage::{Limits, Storage, StorageOptions};
+use vm_storage::{Bounds, Limits, Retention, Storage, StorageOptions, Verification};
 
 /// The database where none is named.
-const DEFAULT_DB: &str = "vm-system.redb";
+pub(super) const DEFAULT_DB: &str = "vm-system.redb";
+
+/// How often the daemon looks for what it has to remove or end.
+const UPKEEP_PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -29,16 +32,29 @@ pub(super) struct ServeArgs {
     /// anywhere)
     #[arg(long, value_name = "DIR")]
     worktree_root: Vec<PathBuf>,
-    /// Sessions that may be live at one time
+    /// Sessions that may be live at one time; most take room on the disk and nowhere else
     #[arg(
         long,
         value_name = "N",
         default_value_t = HostOptions::DEFAULT_MAX_SESSIONS,
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
+        value_parser = clap::value_parser!(u32).range(1..=100_000_000)
     )]
     max_sessions: u32,
+    /// Sessions that may be in memory at one time; the one used longest ago makes room for another
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = HostOptions::DEFAULT_MAX_RESIDENT,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    max_resident: u32,
+    /// Seconds without use after which a session leaves the memory; its next execution brings it
+    /// back
+    #[arg(long, value_name = "S", default_value_t = HostOptions::DEFAULT_IDLE_HIBERNATE.as_secs(),
+        value_parser = clap::value_parser!(u64).range(0..=31_536_000))]
+    idle_hibernate: u64,
     /// Executions that may have started and not ended at one time, with sessions being made
-    /// (default: as many as sessions, so that none waits for one that never ends)
+    /// (default: as many as sessions in memory, so that none waits for one that never ends)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     max_executions: Option<u32>,
     /// Executions that may wait to start; beyond them the answer is 503
@@ -88,6 +104,30 @@ pub(super) struct ServeArgs {
     /// Seconds that a client may leave an answer unread
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = seconds())]
     write_timeout_s: u64,
+    /// Seconds after their start that executions are kept, with their events (default: for ever)
+    #[arg(long, value_name = "S", value_parser = up_to(u64::MAX))]
+    retain_executions_s: Option<u64>,
+    /// Executions that are kept, of all sessions together; the oldest go (default: all)
+    #[arg(long, value_name = "N", value_parser = up_to(u64::MAX))]
+    retain_executions: Option<u64>,
+    /// MiB of executions and their events that are kept; the oldest go (default: all)
+    #[arg(long, value_name = "N", value_parser = up_to(u64::MAX >> 20))]
+    retain_executions_mb: Option<u64>,
+    /// Seconds after the start of their execution that events are kept (default: as long as it)
+    #[arg(long, value_name = "S", value_parser = up_to(u64::MAX))]
+    retain_events_s: Option<u64>,
+    /// Events that are kept, of all sessions together; the oldest go (default: all)
+    #[arg(long, value_name = "N", value_parser = up_to(u64::MAX))]
+    retain_events: Option<u64>,
+    /// MiB of events that are kept; the oldest go (default: all)
+    #[arg(long, value_name = "N", value_parser = up_to(u64::MAX >> 20))]
+    retain_events_mb: Option<u64>,
+    /// Folder that `ops backup` makes backups in (default: the database's name and .backups)
+    #[arg(long, value_name = "DIR")]
+    backup_dir: Option<PathBuf>,
+    /// Verify every page of the database before serving; takes a second a gigabyte or more
+    #[arg(long)]
+    verify: bool,
     /// How the log looks
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,
@@ -105,17 +145,19 @@ pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, Lo
     let mut signals = Signals::new()?;
     let _too_large = outlive_file_limits()?;
     let db = db.unwrap_or(Path::new(DEFAULT_DB)).to_owned();
-    let opening =
-        tokio::task::spawn_blocking(move || Storage::open(&db, StorageOptions::default()));
+    let host_options = host_options(&args, &db);
+    let verification = if args.verify { Verification::Full } else { Verification::Quick };
+    let storage_options = StorageOptions { verification, ..StorageOptions::default() };
+    let opening = tokio::task::spawn_blocking(move || Storage::open(&db, storage_options));
     let (storage, recovery) = opening.await.expect("opening gives its errors")?;
-    if recovery.executions_stopped > 0 || recovery.sessions_closed > 0 {
+    if recovery.executions_stopped > 0 || recovery.sessions_crashed > 0 {
         tracing::warn!(
             executions_stopped = recovery.executions_stopped,
-            sessions_closed = recovery.sessions_closed,
+            sessions_crashed = recovery.sessions_crashed,
             "the daemon before did not end in order"
         );
     }
-    let host = Host::start(storage, host_options(&args)).await?;
+    let host = Host::start(storage, host_options).await?;
     let server = Server::bind(args.listen, host, server_options(&args)).await;
     let listen = |source| LocalError::Bind { address: args.listen, source };
     let server = server.map_err(listen)?;
@@ -145,9 +187,27 @@ pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, Lo
     Ok(Exit::Success)
 }
 
-fn host_options(args: &ServeArgs) -> HostOptions {
+fn host_options(args: &ServeArgs, db: &Path) -> HostOptions {
+    let bounds = |age: Option<u64>, count, megabytes: Option<u64>| Bounds {
+        max_age: age.map(Duration::from_secs),
+        max_count: count,
+        max_bytes: megabytes.map(|megabytes| megabytes << 20),
+    };
     HostOptions {
         max_sessions: args.max_sessions,
+        max_resident: args.max_resident,
+        idle_hibernate: Duration::from_secs(args.idle_hibernate),
+        guest_dir: Some(guest_dir(db)),
+        backup_dir: Some(args.backup_dir.clone().unwrap_or_else(|| backup_dir(db))),
+        retention: Retention {
+            executions: bounds(
+                args.retain_executions_s,
+                args.retain_executions,
+                args.retain_executions_mb,
+            ),
+            events: bounds(args.retain_events_s, args.retain_events, args.retain_events_mb),
+        },
+        upkeep_period: UPKEEP_PERIOD,
         library_dir: args.library_dir.clone(),
         cache_dir: cache_dir(),
         worktree_roots: args.worktree_root.clone(),
@@ -159,7 +219,7 @@ fn host_options(args: &ServeArgs) -> HostOptions {
             max_output_kb: args.max_output_kb,
         },
         concurrency: Concurrency {
-            started: args.max_executions.unwrap_or(args.max_sessions),
+            started: args.max_executions.unwrap_or(args.max_resident),
             waiting: args.max_waiting,
             ..Concurrency::default()
         },

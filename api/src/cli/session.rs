@@ -1,6 +1,6 @@
 //! `vm-system session …`.
 
-use super::remote::Remote;
+use super::remote::{Part, Remote};
 use super::{CliError, Exit, local, table};
 use crate::client::NewSession;
 use crate::wire::Session;
@@ -20,6 +20,8 @@ pub(super) enum SessionCommand {
         /// Only sessions made from this template
         #[arg(long, value_name = "ID")]
         template_id: Option<TemplateId>,
+        #[command(flatten)]
+        part: Part,
     },
     /// Show a session
     Get {
@@ -28,6 +30,11 @@ pub(super) enum SessionCommand {
     },
     /// End a session; what runs in it is cancelled
     Close {
+        /// The session
+        session_id: SessionId,
+    },
+    /// End a session and remove it, with its executions and their events
+    Purge {
         /// The session
         session_id: SessionId,
     },
@@ -83,10 +90,11 @@ impl SessionCommand {
                 let session = remote.wait("the session is starting", created).await?;
                 remote.show(&session, |session| print("Created session", session));
             }
-            Self::List { status, template_id } => {
+            Self::List { status, template_id, part } => {
                 let statuses = status.into_iter().map(SessionStatus::from).collect();
-                let sessions = client.sessions(&SessionFilter { statuses, template_id }).await?;
-                remote.show(&sessions, |sessions| {
+                let filter = SessionFilter { statuses, template_id };
+                let sessions = client.sessions_page(&filter, &part.request()).await?;
+                remote.show_page(&sessions, |sessions| {
                     let row = |session: &Session| {
                         let (id, template) =
                             (session.id.to_string(), session.template_id.to_string());
@@ -106,6 +114,11 @@ impl SessionCommand {
                 let closed = client.close_session(session_id);
                 let session = remote.wait("the session is closing", closed).await?;
                 remote.show(&session, |session| print("Closed session", session));
+            }
+            Self::Purge { session_id } => {
+                let purged = client.purge_session(session_id);
+                let session = remote.wait("the session is closing", purged).await?;
+                remote.show(&session, |session| print("Removed session", session));
             }
         }
         Ok(Exit::Success)

@@ -1,8 +1,10 @@
 //! `vm-system template …`.
 
-use super::remote::Remote;
+use super::remote::{Part, Remote};
 use super::{CliError, Exit, printer, table};
-use crate::settings_patch::{LimitsPatch, ResolverPatch, RuntimePatch, SettingsPatch};
+use crate::settings_patch::{
+    LifecyclePatch, LimitsPatch, ResolverPatch, RuntimePatch, SettingsPatch,
+};
 use crate::whole::Whole;
 use crate::wire::{
     AddCapability, Capability, CatalogueEntry, StartupFile, TemplateDetail, UpdateTemplate,
@@ -26,8 +28,8 @@ pub(super) enum TemplateCommand {
         #[arg(long, default_value = "javy")]
         engine: String,
     },
-    /// List the templates
-    List,
+    /// List the templates, oldest first
+    List(Part),
     /// Show a template with its settings and parts
     Get {
         /// The template
@@ -128,6 +130,9 @@ pub(super) struct UpdateArgs {
     /// A new name
     #[arg(long)]
     name: Option<String>,
+    /// Seconds without use after which its sessions are closed; 0 for never
+    #[arg(long, value_name = "S")]
+    session_ttl_s: Option<u64>,
     /// Milliseconds of processor time of one execution
     #[arg(long, value_name = "N")]
     cpu_ms: Option<u64>,
@@ -177,18 +182,25 @@ impl TemplateCommand {
                     ));
                 });
             }
-            Self::List => remote.show(&client.templates().await?, |templates| {
-                let rows = templates.iter().map(|template| {
-                    let id = template.id.to_string();
-                    [
-                        id,
-                        template.name.clone(),
-                        template.engine.clone(),
-                        template.created_at.to_string(),
-                    ]
+            Self::List(part) => {
+                let templates = client.templates_page(&part.request()).await?;
+                remote.show_page(&templates, |templates| {
+                    let rows = templates.iter().map(|template| {
+                        let id = template.id.to_string();
+                        [
+                            id,
+                            template.name.clone(),
+                            template.engine.clone(),
+                            template.created_at.to_string(),
+                        ]
+                    });
+                    table::print(
+                        ["ID", "Name", "Engine", "Created"],
+                        rows.collect(),
+                        "No templates",
+                    );
                 });
-                table::print(["ID", "Name", "Engine", "Created"], rows.collect(), "No templates");
-            }),
+            }
             Self::Get { template_id } => {
                 remote.show(&client.template(template_id).await?, print_detail);
             }
@@ -275,6 +287,7 @@ impl UpdateArgs {
                 allow_absolute_repo_imports: self.allow_absolute_repo_imports,
             },
             runtime: RuntimePatch { esm: self.esm, strict: self.strict, console: self.console },
+            lifecycle: LifecyclePatch { session_ttl_s: limit(self.session_ttl_s) },
         };
         UpdateTemplate { name: self.name, settings }
     }
@@ -311,6 +324,7 @@ fn print_detail(detail: &TemplateDetail) {
         ("Limits", printer::compact(&settings.limits)),
         ("Resolver", printer::compact(&settings.resolver)),
         ("Runtime", printer::compact(&settings.runtime)),
+        ("Lifecycle", printer::compact(&settings.lifecycle.unwrap_or_default())),
         ("Modules", template.exposed_modules.join(", ")),
         ("Libraries", template.libraries.join(", ")),
     ]);

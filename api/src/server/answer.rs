@@ -6,7 +6,7 @@ use crate::error::{ApiError, ErrorCode};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LINK, RETRY_AFTER};
 use serde::Serialize;
 use serde_json::Value;
 use vm_storage::{ExecutionId, SessionId, TemplateId};
@@ -42,6 +42,7 @@ pub(super) struct Answer {
     status: StatusCode,
     body: Body,
     ids: Ids,
+    link: Option<HeaderValue>,
 }
 
 /// What a route gives.
@@ -60,13 +61,22 @@ impl Answer {
 
     /// 200 with JSON that comes in pieces.
     pub(super) fn streamed(body: Body) -> Self {
-        Self { status: StatusCode::OK, body, ids: Ids::default() }
+        Self { status: StatusCode::OK, body, ids: Ids::default(), link: None }
     }
 
     fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body)
             .expect("checked by their types: the shapes of `wire` are JSON");
-        Self { status, body: body.into(), ids: Ids::default() }
+        Self { status, body: body.into(), ids: Ids::default(), link: None }
+    }
+
+    /// Says where a list goes on, if it does: a path and a query.
+    pub(super) fn followed_by(mut self, next: Option<String>) -> Self {
+        self.link = next.map(|next| {
+            HeaderValue::try_from(format!("<{next}>; rel=\"next\""))
+                .expect("checked by its maker: ids, numbers and names of statuses")
+        });
+        self
     }
 
     /// Says what it is about.
@@ -81,6 +91,9 @@ impl IntoResponse for Answer {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(link) = self.link {
+            response.headers_mut().insert(LINK, link);
+        }
         response.extensions_mut().insert(self.ids);
         response
     }

@@ -9,7 +9,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
-use vm_storage::{ExecutionId, SessionId, TemplateId};
+use vm_storage::{ExecutionId, MAX_LISTED, PageRequest, SessionId, TemplateId};
 
 /// Characters of a UUID in its usual form.
 const UUID_LENGTH: usize = 36;
@@ -98,6 +98,26 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 /// A parameter that is there and not empty.
 pub(super) fn given(parameter: Option<String>) -> Option<String> {
     parameter.filter(|text| !text.is_empty())
+}
+
+/// Which part of a list a query asks for.
+pub(super) fn page<C: Copy>(
+    limit: Option<String>,
+    default_limit: u64,
+    cursor: Option<String>,
+    parse: impl FnOnce(&str) -> Option<C>,
+) -> Result<PageRequest<C>, ApiError> {
+    let limit = number("limit", limit, default_limit, 1..=MAX_LISTED as u64)?;
+    let limit = usize::try_from(limit).unwrap_or(MAX_LISTED);
+    let cursor = match given(cursor) {
+        Some(text) => {
+            let cursor = parse(&text);
+            let wrong = || ApiError::validation("cursor", "must be one that a list gave");
+            Some(cursor.ok_or_else(wrong)?)
+        }
+        None => None,
+    };
+    Ok(PageRequest { limit, cursor })
 }
 
 /// Takes a parameter for a whole number of a range.

@@ -5,6 +5,7 @@
 
 mod executions;
 mod names;
+mod ops;
 mod runtime;
 mod sessions;
 mod templates;
@@ -33,6 +34,7 @@ macro_rules! routes {
 
 routes! {
     GET "/health" => runtime::health;
+    GET "/ready" => ops::ready;
     GET "/runtime/summary" => runtime::summary;
     GET "/metadata/engines" => runtime::engines;
     GET "/metadata/modules" => runtime::modules;
@@ -58,7 +60,7 @@ routes! {
     POST "/sessions" => sessions::create;
     GET "/sessions/{session_id}" => sessions::get;
     POST "/sessions/{session_id}/close" => sessions::close;
-    DELETE "/sessions/{session_id}" => sessions::close;
+    DELETE "/sessions/{session_id}" => sessions::remove;
 
     GET "/executions" => executions::list;
     POST "/executions/repl" => executions::repl;
@@ -66,6 +68,10 @@ routes! {
     GET "/executions/{execution_id}" => executions::get;
     POST "/executions/{execution_id}/cancel" => executions::cancel;
     GET "/executions/{execution_id}/events" => executions::events;
+
+    GET "/ops/stats" => ops::stats;
+    POST "/ops/backup" => ops::backup;
+    POST "/ops/compact" => ops::compact;
 }
 
 async fn no_route() -> ApiError {

@@ -65,6 +65,14 @@ pub(crate) struct CreateSession {
     pub(crate) worktree_path: Option<String>,
 }
 
+/// A backup to make.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MakeBackup {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+}
+
 /// A snippet to run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -66,9 +66,9 @@ impl Checkpoint<'_> {
         let count = new_events.len();
         let execution = self.execution.clone();
         let session = self.session.cloned();
-        let commit = ExecutionCommit { execution, new_events, session };
+        let commit = ExecutionCommit { execution, new_events, session, heap: None };
         match self.storage.commit_execution(commit).await {
-            Ok(()) => count,
+            Ok(_) => count,
             Err(error) => {
                 tracing::warn!(execution_id = %self.execution.id, %error, "no checkpoint");
                 0

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::HostError;
 use crate::heap::{Heap, PAGE, Tracker};
 use crate::limits::{FUEL_PER_SLICE, SETUP_FUEL};
-use std::sync::Arc;
+use crate::places::Place;
 use vm_guest::abi::{IMAGE_MODULE, begin_flags, exports};
 use wasmtime::Store;
 
@@ -21,9 +21,13 @@ const PAGES_PER_SLICE: usize = 256;
 
 impl Runtime {
     /// A fresh instance of the base image, with entropy of its own.
-    pub(crate) async fn new(engine: &Engine, options: RuntimeOptions) -> Result<Self, HostError> {
+    pub(crate) async fn new(
+        engine: &Engine,
+        place: Place,
+        options: RuntimeOptions,
+    ) -> Result<Self, HostError> {
         let console = options.console;
-        let mut runtime = Self::instantiate(engine, options).await?;
+        let mut runtime = Self::instantiate(engine, place, options).await?;
         let flags = match console {
             Console::Present => 0,
             Console::Absent => begin_flags::NO_CONSOLE,
@@ -35,13 +39,14 @@ impl Runtime {
     /// An instance that goes on where a committed heap ends, with fresh entropy.
     pub(crate) async fn restore(
         engine: &Engine,
+        place: Place,
         options: RuntimeOptions,
         heap: &Heap,
     ) -> Result<Self, HostError> {
         if heap.is_image() {
-            return Self::new(engine, options).await;
+            return Self::new(engine, place, options).await;
         }
-        let mut runtime = Self::instantiate(engine, options).await?;
+        let mut runtime = Self::instantiate(engine, place, options).await?;
         runtime.fill(heap).await.map_err(HostError::engine)?;
         runtime.tracker.settle(heap.memory_bytes());
         // Seeding changes the heap: the next execution's changes have it.
@@ -51,17 +56,20 @@ impl Runtime {
     }
 
     /// The base image and the guest's code, in which nothing was called yet.
-    async fn instantiate(engine: &Engine, options: RuntimeOptions) -> Result<Self, HostError> {
-        let place = Arc::clone(&engine.places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
+    async fn instantiate(
+        engine: &Engine,
+        place: Place,
+        options: RuntimeOptions,
+    ) -> Result<Self, HostError> {
         let make = async {
             let max_bytes = options.max_memory_bytes;
-            let mut store = Store::new(&engine.wasm, State::new(max_bytes, options.grants));
+            let mut store =
+                Store::new(&engine.wasm, State::new(max_bytes, options.grants, options.clock));
             store.limiter(|state| &mut state.limiter);
             store.set_hostcall_fuel(MAX_WASI_BYTES);
             store.set_fuel(SETUP_FUEL)?;
             store.fuel_async_yield_interval(Some(FUEL_PER_SLICE))?;
-            let image = engine.base.instantiate_async(&mut store).await?;
+            let image = options.guest.base.instantiate_async(&mut store).await?;
             let memory = image
                 .get_memory(&mut store, exports::MEMORY)
                 .ok_or_else(|| wasmtime::Error::msg("an image exports no memory"))?;
@@ -70,7 +78,7 @@ impl Runtime {
             let tracker = Tracker::new(watch, memory.data_ptr(&store), max_bytes);
             let mut linker = engine.linker.clone();
             linker.define(&store, IMAGE_MODULE, exports::MEMORY, memory)?;
-            let instance = linker.instantiate_async(&mut store, &engine.code).await?;
+            let instance = linker.instantiate_async(&mut store, &options.guest.code).await?;
             store.data_mut().set_memory(memory);
             let alloc = instance.get_typed_func(&mut store, exports::ALLOC)?;
             let evaluate = instance.get_typed_func(&mut store, exports::EVALUATE)?;

@@ -3,11 +3,11 @@
 //!
 //! Invariant: nothing of the host's is inherited: no environment, argument, stream or directory.
 
+use super::SessionClock;
 use crate::imports::{CurrentRecorder, Files, OutputSink};
 use crate::limits::MemoryLimiter;
 use crate::recorder::SharedRecorder;
-use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use wasmtime::Memory;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtxBuilder};
@@ -41,14 +41,14 @@ pub(crate) struct Grants {
 }
 
 impl State {
-    pub(super) fn new(max_memory_bytes: u64, grants: Grants) -> Self {
+    pub(super) fn new(max_memory_bytes: u64, grants: Grants, clock: SessionClock) -> Self {
         let recorder = CurrentRecorder::default();
         let (stdout, stderr) = OutputSink::pair(&recorder);
         let wasi = WasiCtxBuilder::new()
             .stdout(stdout)
             .stderr(stderr)
             .wall_clock(CoarseClock)
-            .monotonic_clock(CoarseClock)
+            .monotonic_clock(clock)
             .max_random_size(MAX_RANDOM_BYTES)
             .build_p1();
         Self {
@@ -70,7 +70,7 @@ impl State {
             .wall_clock(StoppedClock)
             .monotonic_clock(StoppedClock)
             .build_p1();
-        Self { wasi, ..Self::new(MAX_IMAGE_BYTES, Grants::default()) }
+        Self { wasi, ..Self::new(MAX_IMAGE_BYTES, Grants::default(), SessionClock::starting()) }
     }
 
     pub(crate) fn limiter(&mut self) -> &mut MemoryLimiter {
@@ -114,10 +114,6 @@ impl State {
 /// leak from the caches of others.
 struct CoarseClock;
 
-/// Where every monotonic clock begins, so that sessions of one host agree and none tells how long
-/// the machine has been up.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
 impl HostWallClock for CoarseClock {
     fn resolution(&self) -> Duration {
         RESOLUTION
@@ -129,13 +125,13 @@ impl HostWallClock for CoarseClock {
     }
 }
 
-impl HostMonotonicClock for CoarseClock {
+impl HostMonotonicClock for SessionClock {
     fn resolution(&self) -> u64 {
         nanoseconds(RESOLUTION)
     }
 
     fn now(&self) -> u64 {
-        nanoseconds(whole_milliseconds(START.elapsed()))
+        nanoseconds(Duration::from_millis(self.now_ms()))
     }
 }
 

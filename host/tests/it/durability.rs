@@ -13,7 +13,7 @@ async fn an_answer_is_what_the_store_has() {
         let id = finished.execution.id;
         let storage = test.host.storage();
         assert_eq!(storage.execution(id).unwrap().unwrap(), finished.execution);
-        assert_eq!(storage.events(id, 0, 100).unwrap(), finished.events);
+        assert_eq!(test.events(id), finished.events);
     }
 }
 
@@ -25,9 +25,8 @@ async fn an_execution_that_takes_long_is_kept_once_and_whole() {
         console.log('late'); 'value'";
     let finished = test.repl(session, script).await;
     assert_eq!(finished.execution.status, ExecutionStatus::Ok);
-    let storage = test.host.storage();
-    assert_eq!(storage.events(finished.execution.id, 0, 100).unwrap(), finished.events);
-    assert_eq!(storage.executions(session, 10).unwrap(), [finished.execution]);
+    assert_eq!(test.events(finished.execution.id), finished.events);
+    assert_eq!(test.executions(session), [finished.execution]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,18 +40,18 @@ async fn a_long_execution_is_seen_running_before_it_ends() {
     let source = Source::Repl { input: "console.log('begun'); for (;;);".to_owned() };
     let running = tokio::spawn(async move { host.execute(session, source, None).await });
     let execution = loop {
-        if let Some(execution) = test.host.storage().executions(session, 1).unwrap().pop() {
+        if let Some(execution) = test.executions(session).pop() {
             break execution;
         }
         tokio::task::yield_now().await;
     };
     assert_eq!(execution.status, ExecutionStatus::Running);
-    assert_eq!(test.host.storage().events(execution.id, 0, 10).unwrap().len(), 2);
+    assert_eq!(test.events(execution.id).len(), 2);
     test.host.close_session(session).await.unwrap();
     let finished = running.await.unwrap().unwrap();
     assert_eq!(finished.execution.id, execution.id);
     // The echo, the line, and that it was cancelled: nothing lost, nothing twice.
-    assert_eq!(test.host.storage().events(execution.id, 0, 10).unwrap().len(), 3);
+    assert_eq!(test.events(execution.id).len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

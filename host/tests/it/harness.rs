@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 use vm_host::{Finished, Host, HostError, HostOptions, Observer, SessionRequest, Source};
 use vm_storage::{
-    Capability, CapabilityId, CapabilityKind, Event, EventPayload, ExecutionId, SessionId,
-    StartupFile, StartupFileId, Storage, StorageOptions, Template,
+    Capability, CapabilityId, CapabilityKind, Event, EventPayload, Execution, ExecutionId,
+    PageRequest, SessionId, StartupFile, StartupFileId, Storage, StorageOptions, Template,
 };
 
 /// Sessions that a test's host may hold.
@@ -15,6 +16,7 @@ pub(crate) const MAX_SESSIONS: u32 = 20;
 
 pub(crate) struct TestHost {
     pub(crate) host: Host,
+    options: HostOptions,
     folder: TempDir,
 }
 
@@ -42,15 +44,40 @@ impl TestHost {
         for name in ["worktree", "libraries"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
-        let db = folder.path().join("vm.redb");
-        let (storage, _) = Storage::open(&db, StorageOptions::default()).unwrap();
         let mut options = HostOptions {
             max_sessions: MAX_SESSIONS,
+            max_resident: MAX_SESSIONS,
             cache_dir: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules")),
+            guest_dir: Some(folder.path().join("guests")),
+            backup_dir: Some(folder.path().join("backups")),
+            upkeep_period: Duration::from_millis(20),
             ..HostOptions::new(folder.path().join("libraries"))
         };
         change(&mut options);
-        Self { host: Host::start(storage, options).await.unwrap(), folder }
+        let host = Host::start(open(folder.path()), options.clone()).await.unwrap();
+        Self { host, options, folder }
+    }
+
+    /// Stops the host at once, and starts another on the same store.
+    pub(crate) async fn restart(&mut self) {
+        self.restart_with(|_| {}).await;
+    }
+
+    /// The same, with options that were changed, after what is done between the two.
+    pub(crate) async fn restart_with(&mut self, change: impl FnOnce(&mut HostOptions)) {
+        self.host.clone().shutdown(std::future::ready(())).await.unwrap();
+        change(&mut self.options);
+        self.host = Host::start(open(self.folder.path()), self.options.clone()).await.unwrap();
+    }
+
+    /// The executions of a session, newest first, as the store has them.
+    pub(crate) fn executions(&self, session: SessionId) -> Vec<Execution> {
+        self.host.storage().executions(session, PageRequest::first(1_000)).unwrap().items
+    }
+
+    /// The events of an execution, as the store has them.
+    pub(crate) fn events(&self, execution: ExecutionId) -> Vec<Event> {
+        self.host.storage().events(execution, 0, 1_000).unwrap().unwrap()
     }
 
     /// Begins an execution of a snippet, and gives it once it is on its way; it may wait to start.
@@ -133,6 +160,10 @@ impl TestHost {
             None => panic!("{input} gave {:?}", finished.execution.error),
         }
     }
+}
+
+fn open(folder: &Path) -> Storage {
+    Storage::open(&folder.join("vm.redb"), StorageOptions::default()).unwrap().0
 }
 
 /// A template that grants nothing.

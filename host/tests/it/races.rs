@@ -4,7 +4,9 @@ use crate::harness::{TestHost, template};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use vm_host::{HostError, Observer, Source};
-use vm_storage::{ExecutionErrorCode, ExecutionId, ExecutionStatus, SessionId, SessionStatus};
+use vm_storage::{
+    ExecutionErrorCode, ExecutionId, ExecutionStatus, PageRequest, SessionId, SessionStatus,
+};
 
 const SESSIONS: usize = 6;
 const TASKS: u64 = 12;
@@ -110,7 +112,8 @@ async fn executions_cancels_and_closes_that_race_leave_every_session_in_order() 
     assert_eq!(host.stats().executions, 0);
     let mut cancelled = 0;
     for (index, session) in race.sessions.iter().enumerate() {
-        let executions = host.list_executions(*session, 1_000).await.unwrap();
+        let executions =
+            host.list_executions(*session, PageRequest::first(1_000)).await.unwrap().items;
         let mut kept = 0;
         for execution in &executions {
             let ended = race.ended.lock().unwrap().get(&execution.id).copied();

@@ -3,20 +3,21 @@
 use crate::harness::{MAX_SESSIONS, TestHost, console, template, with_startup};
 use vm_host::{FileError, HostError, LibraryError, PathError};
 use vm_storage::{
-    EventPayload, Execution, ExecutionErrorCode, ExecutionKind, ExecutionStatus, Session,
-    SessionFilter, SessionId, SessionStatus, Template,
+    EventPayload, Execution, ExecutionErrorCode, ExecutionKind, ExecutionStatus, PageRequest,
+    Session, SessionFilter, SessionId, SessionStatus, Template,
 };
 
 /// The executions of a session, oldest first.
 fn executions(test: &TestHost, session: SessionId) -> Vec<Execution> {
-    let mut executions = test.host.storage().executions(session, 100).unwrap();
+    let mut executions = test.executions(session);
     executions.reverse();
     executions
 }
 
 /// The one session there is.
 fn only_session(test: &TestHost) -> Session {
-    let mut sessions = test.host.storage().sessions(&SessionFilter::default(), 10).unwrap();
+    let all = PageRequest::first(10);
+    let mut sessions = test.host.storage().sessions(&SessionFilter::default(), all).unwrap().items;
     assert_eq!(sessions.len(), 1);
     sessions.remove(0)
 }
@@ -37,7 +38,7 @@ async fn startup_files_run_in_order_each_an_execution_with_its_events() {
         .collect();
     let ok = ExecutionStatus::Ok;
     assert_eq!(startup, [("b.js", ok), ("a.js", ok), ("c.js", ok)]);
-    let events = test.host.storage().events(executions[1].id, 0, 10).unwrap();
+    let events = test.events(executions[1].id);
     assert_eq!(events[0].payload, EventPayload::InputEcho { text: "a.js".to_owned() });
     assert_eq!(console(&events), ["in a"]);
     assert_eq!(events.len(), 2);

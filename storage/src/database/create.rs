@@ -23,6 +23,16 @@ pub(crate) fn if_absent(path: &Path) -> Result<(), StorageError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(fault::of_io(path, error)),
     }
+    // If another process was faster, its file is the one that opening finds.
+    publish_draft(path, |draft| build(draft, path)).map(drop)
+}
+
+/// Has a file be made under a name of its own, and gives it its own name once it is whole; says
+/// whether that was free.
+pub(crate) fn publish_draft(
+    path: &Path,
+    build: impl FnOnce(&Path) -> Result<(), StorageError>,
+) -> Result<bool, StorageError> {
     let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(StorageError::MissingFolder { path: path.to_owned() });
@@ -31,8 +41,11 @@ pub(crate) fn if_absent(path: &Path) -> Result<(), StorageError> {
         return Err(fault::of_io(path, io::ErrorKind::InvalidInput.into()));
     };
     let draft = folder.join(draft_name(name));
-    let outcome = build(&draft, path).and_then(|()| {
-        publish(&draft, path).and_then(|()| sync(folder)).map_err(|error| fault::of_io(path, error))
+    let outcome = build(&draft).and_then(|()| {
+        let published = publish(&draft, path);
+        published
+            .and_then(|published| sync(folder).map(|()| published))
+            .map_err(|error| fault::of_io(path, error))
     });
     // Whatever the outcome, drafts have served, this one and those of crashes. One that cannot be
     // removed is no reason to fail: the next creation tries again.
@@ -57,15 +70,15 @@ fn build(draft: &Path, path: &Path) -> Result<(), StorageError> {
 }
 
 /// Gives the draft its name. Another process may have been faster, and have taken the name or
-/// swept this draft away: then its file is the one that opening finds.
-fn publish(draft: &Path, path: &Path) -> io::Result<()> {
+/// swept this draft away: then nothing is published.
+fn publish(draft: &Path, path: &Path) -> io::Result<bool> {
     match fs::hard_link(draft, path) {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) =>
         {
-            Ok(())
+            Ok(false)
         }
-        outcome => outcome,
+        outcome => outcome.map(|()| true),
     }
 }
 

@@ -1,26 +1,31 @@
 //! Opening a database that is there, and refusing one that is not as it should be.
 //!
-//! Invariant: what `Source::open` gives has had every page's checksum verified, has the format of
-//! this version, and has every table. It never creates or empties anything.
+//! Invariant: what `Source::open` gives has the format of this version and every table. It never
+//! creates or empties anything.
 
-use super::fault;
+use super::{fault, migrate};
 use crate::error::StorageError;
 use crate::storage::StorageOptions;
 use crate::tables::{FORMAT_KEY, FORMAT_VERSION, META, Snapshot};
 use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Whether opening verifies every page, whatever state the file was left in.
-///
-/// redb would otherwise trust a file that was closed in order: a flipped bit then becomes a wrong
-/// record, a panic or an empty table. Measured with the file in the page cache: 23 ms for 13 MB,
-/// 165 to 270 ms for 200,000 events (142 MB), 0.7 s for a million (570 MB), so some 1.3 ms a MB.
-/// After a kill, redb by itself takes as long (21 ms, 156 to 315 ms, 0.9 s), or 4 to 35 ms with
-/// `QUICK_REPAIR`; for a file closed in order it takes 1 to 3 ms.
-const CHECK_INTEGRITY: bool = true;
+/// How much of a file is verified before it is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// What redb does by itself: nothing for a file that was closed in order or settled, so that
+    /// opening takes milliseconds however large it is; every page after a crash under load. A heap
+    /// is verified when it is loaded, a record when it is read.
+    #[default]
+    Quick,
+    /// The checksum of every page: 1.3 milliseconds a MB when the file is in the page cache.
+    Full,
+}
 
 type Opener = Box<dyn Fn(&Builder) -> Result<Database, DatabaseError> + Send + Sync>;
 
@@ -29,17 +34,50 @@ pub(crate) struct Source {
     path: PathBuf,
     options: StorageOptions,
     opener: Opener,
+    /// Bytes that are free where the file grows.
+    space: Space,
 }
+
+type Space = Box<dyn Fn() -> io::Result<u64> + Send + Sync>;
 
 impl Source {
     pub(crate) fn of_file(path: &Path, options: StorageOptions) -> Self {
         let file = path.to_owned();
-        Self::new(path, options, Box::new(move |builder| builder.open(&file)))
+        let space = path.to_owned();
+        Self {
+            space: Box::new(move || free_bytes(&space)),
+            ..Self::new(path, options, Box::new(move |builder| builder.open(&file)))
+        }
     }
 
-    /// A source of another making, for tests that stand in for the disk.
+    /// A source of another making: a file of another name, or what stands in for a disk.
     pub(crate) fn new(path: &Path, options: StorageOptions, opener: Opener) -> Self {
-        Self { path: path.to_owned(), options, opener }
+        Self { path: path.to_owned(), options, opener, space: Box::new(|| Ok(u64::MAX)) }
+    }
+
+    /// The source with another idea of how much is free.
+    #[cfg(test)]
+    pub(crate) fn with_space(self, space: Space) -> Self {
+        Self { space, ..self }
+    }
+
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        (self.space)()
+    }
+
+    /// Has the kernel forget what it holds of the file, so that what is read next is what the disk
+    /// has. One that cannot be opened says so when it is opened in earnest.
+    pub(crate) fn drop_cache(&self) {
+        if let Ok(file) = File::open(&self.path) {
+            let advised = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+            if let Err(error) = advised {
+                tracing::debug!(%error, "the cache of the database was not dropped");
+            }
+        }
+    }
+
+    pub(crate) fn options(&self) -> &StorageOptions {
+        &self.options
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -50,10 +88,10 @@ impl Source {
         self.options.reopen_pause
     }
 
-    /// Opens the database and checks it.
-    pub(crate) fn open(&self) -> Result<Database, StorageError> {
+    /// Opens the database, brings it to this version's format, and checks it.
+    pub(crate) fn open(&self, verification: Verification) -> Result<Database, StorageError> {
         catch_unwind(AssertUnwindSafe(|| {
-            let database = (self.opener)(&self.builder())
+            let database = (self.opener)(&self.builder(verification))
                 .map_err(|error| fault::of_opening(&self.path, error))?;
             self.check_format(&database)?;
             Ok(database)
@@ -61,11 +99,11 @@ impl Source {
         .unwrap_or_else(|panic| Err(fault::of_panic(&self.path, &*panic)))
     }
 
-    fn builder(&self) -> Builder {
+    fn builder(&self, verification: Verification) -> Builder {
         let mut builder = Builder::new();
         builder
             .set_cache_size(self.options.cache_bytes)
-            .set_check_integrity_on_open(CHECK_INTEGRITY);
+            .set_check_integrity_on_open(verification == Verification::Full);
         builder
     }
 
@@ -77,13 +115,13 @@ impl Source {
             detail: "it does not say which format it has".to_owned(),
         })?;
         let (path, supported) = (self.path.clone(), FORMAT_VERSION);
-        match found.cmp(&supported) {
-            std::cmp::Ordering::Less => Err(StorageError::OlderFormat { path, found, supported }),
-            std::cmp::Ordering::Greater => {
-                Err(StorageError::NewerFormat { path, found, supported })
-            }
-            std::cmp::Ordering::Equal => self.check_tables(database),
+        if found > supported {
+            return Err(StorageError::NewerFormat { path, found, supported });
         }
+        if found < supported {
+            migrate::migrate(&self.path, database, found)?;
+        }
+        self.check_tables(database)
     }
 
     fn check_tables(&self, database: &Database) -> Result<(), StorageError> {
@@ -91,6 +129,12 @@ impl Source {
             database.begin_read().map_err(|error| fault::of_reading(&self.path, &error.into()))?;
         Snapshot::open(&txn).map_err(|error| fault::of_reading(&self.path, &error.into())).map(drop)
     }
+}
+
+/// What a process like this one may still write on the file's file system.
+fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// The format that the file says it has.

@@ -1,9 +1,10 @@
-//! What a start has to put right: executions that were running and sessions that were live when
-//! the process before ended, since their runtimes ended with it.
+//! What a start has to put right: executions that were running and sessions that were starting when
+//! the process before ended. A session that was ready is ready: its heap is that of its last
+//! committed execution.
 //!
 //! ```text
-//! execution running        -> error, HOST_STOPPED, one system event more
-//! session starting, ready  -> closed, last_error says why
+//! execution running   -> error, HOST_STOPPED, one system event more
+//! session starting    -> crashed, last_error says why
 //! ```
 //!
 //! Invariant: walks the two index tables, nothing else, in one transaction; a crash in it leaves
@@ -21,11 +22,12 @@ use crate::storage::Recovery;
 use crate::tables::{Noun, Snapshot, Tables, encode_event, get, last_number, numbered};
 use crate::time::now;
 use crate::writer::durable_write;
+use crate::writer::totals::Totals;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const STOPPED: &str = "the host stopped while the execution ran";
-const CLOSED: &str = "the host stopped while the session was live";
+const CRASHED: &str = "the host stopped while the session started";
 
 /// Puts right what the process before left, if anything.
 pub(crate) fn stop_what_ran(
@@ -46,26 +48,28 @@ pub(crate) fn stop_what_ran(
 
 fn recover(database: &Database) -> Result<Recovery, Fault> {
     let before = Snapshot::open(&database.begin_read()?)?;
-    if before.running_executions.is_empty()? && before.live_sessions.is_empty()? {
+    if before.running_executions.is_empty()? && before.starting_sessions.is_empty()? {
         return Ok(Recovery::default());
     }
     let txn = durable_write(database)?;
     let mut tables = Tables::open(&txn)?;
+    let mut totals = Totals::read(&tables.totals)?;
     let mut recovery = Recovery::default();
     for row in before.running_executions.iter()? {
-        stop(&mut tables, ExecutionId::from_bytes(row?.0.value()))?;
+        stop(&mut tables, &mut totals, ExecutionId::from_bytes(row?.0.value()))?;
         recovery.executions_stopped += 1;
     }
-    for row in before.live_sessions.iter()? {
-        close(&mut tables, SessionId::from_bytes(row?.0.value()))?;
-        recovery.sessions_closed += 1;
+    for row in before.starting_sessions.iter()? {
+        crash(&mut tables, SessionId::from_bytes(row?.0.value()))?;
+        recovery.sessions_crashed += 1;
     }
+    totals.write(&mut tables)?;
     drop(tables);
     txn.commit()?;
     Ok(recovery)
 }
 
-fn stop(tables: &mut Tables<'_>, id: ExecutionId) -> Result<(), Fault> {
+fn stop(tables: &mut Tables<'_>, totals: &mut Totals, id: ExecutionId) -> Result<(), Fault> {
     let noun = Noun::Execution(id);
     let mut execution: Execution = get(&tables.executions, noun)?.ok_or_else(|| missing(noun))?;
     let event = Event {
@@ -83,20 +87,25 @@ fn stop(tables: &mut Tables<'_>, id: ExecutionId) -> Result<(), Fault> {
     });
     execution.metrics.events = event.seq;
     let key = numbered(id.as_bytes(), event.seq);
-    tables.events.insert(&key, encode_event(&event)?.as_slice())?;
-    tables.executions.insert(id.as_bytes(), encode(&noun, &execution)?.as_slice())?;
+    let row = encode_event(&event)?;
+    tables.events.insert(&key, row.as_slice())?;
+    totals.events.replace(0, row.len());
+    let record = encode(&noun, &execution)?;
+    let before = tables.executions.insert(id.as_bytes(), record.as_slice())?;
+    totals.executions.replace(before.map_or(0, |row| row.value().len()), record.len());
     tables.running_executions.remove(id.as_bytes())?;
     Ok(())
 }
 
-fn close(tables: &mut Tables<'_>, id: SessionId) -> Result<(), Fault> {
+fn crash(tables: &mut Tables<'_>, id: SessionId) -> Result<(), Fault> {
     let noun = Noun::Session(id);
     let mut session: Session = get(&tables.sessions, noun)?.ok_or_else(|| missing(noun))?;
-    session.status = SessionStatus::Closed;
-    session.closed_at = Some(now());
-    session.last_error = Some(CLOSED.to_owned());
+    session.status = SessionStatus::Crashed;
+    session.last_error = Some(CRASHED.to_owned());
     tables.sessions.insert(id.as_bytes(), encode(&noun, &session)?.as_slice())?;
     tables.live_sessions.remove(id.as_bytes())?;
+    tables.starting_sessions.remove(id.as_bytes())?;
+    tables.doomed_heaps.insert(id.as_bytes(), ())?;
     Ok(())
 }
 

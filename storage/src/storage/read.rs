@@ -9,22 +9,83 @@ use crate::database::Fault;
 use crate::error::StorageError;
 use crate::event::Event;
 use crate::execution::Execution;
+use crate::heap::codec::{decode_base, decode_page, decode_patch};
+use crate::heap::{HeapMemory, StoredHeap};
 use crate::id::{ExecutionId, SessionId, TemplateId};
 use crate::record::decode;
 use crate::session::{Session, SessionFilter};
-use crate::tables::{Noun, Snapshot, decode_event, get, number_of, numbered};
+use crate::tables::{
+    HistoryRow, Noun, Snapshot, all_of, decode_event, due_key, due_of, get, number_of, numbered,
+};
 use crate::template::Template;
+use crate::writer::totals::Totals;
 use redb::{ReadableTable, ReadableTableMetadata};
+use std::ops::Bound;
 
-/// The most sessions of one list: some 2 MB of answer; a client with more has a filter.
-pub const MAX_SESSIONS_LISTED: usize = 1_000;
+/// The most templates, sessions or executions of one page of a list: some 2 MB of answer.
+pub const MAX_LISTED: usize = 1_000;
 
-/// The most executions of one list, for the same reason.
-pub const MAX_EXECUTIONS_LISTED: usize = 1_000;
+/// Rows that one page of a list may look at: a filter that accepts few gets short pages.
+const MAX_LOOKED_AT: usize = 20_000;
 
 /// The most events of one read: more than the default `max_events`, so that one read nearly always
 /// suffices. Who wants the rest reads on after the last `seq`.
 pub const MAX_EVENTS_READ: usize = 65_536;
+
+/// The most live ids of one read.
+pub const MAX_LIVE_IDS: usize = 10_000;
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T, C> {
+    /// What it holds.
+    pub items: Vec<T>,
+    /// Where the list goes on; none at its end.
+    pub next: Option<C>,
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRequest<C> {
+    /// Items at most; never more than [`MAX_LISTED`].
+    pub limit: usize,
+    /// The `next` of the page before; none for the first page.
+    pub cursor: Option<C>,
+}
+
+impl<C> PageRequest<C> {
+    /// The first page.
+    pub const fn first(limit: usize) -> Self {
+        Self { limit, cursor: None }
+    }
+}
+
+/// What the store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Templates.
+    pub templates: u64,
+    /// Sessions of any status.
+    pub sessions: u64,
+    /// Sessions that are starting or ready.
+    pub live_sessions: u64,
+    /// Executions.
+    pub executions: u64,
+    /// Events.
+    pub events: u64,
+    /// Bytes of the executions' records.
+    pub execution_bytes: u64,
+    /// Bytes of the events' records.
+    pub event_bytes: u64,
+    /// Bytes of the heaps of sessions, compressed.
+    pub heap_bytes: u64,
+    /// Sessions of which background steps have something left to remove.
+    pub unswept_sessions: u64,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Bytes that are free on its file system.
+    pub free_bytes: u64,
+}
 
 impl Storage {
     /// One template, or `None` where there is none of this id.
@@ -32,15 +93,20 @@ impl Storage {
         self.read(|snapshot| get(&snapshot.templates, Noun::Template(id)))
     }
 
-    /// All templates, oldest first; at most [`MAX_TEMPLATES`](crate::MAX_TEMPLATES).
-    pub fn templates(&self) -> Result<Vec<Template>, StorageError> {
+    /// Templates, oldest first.
+    pub fn templates(
+        &self,
+        page: PageRequest<TemplateId>,
+    ) -> Result<Page<Template, TemplateId>, StorageError> {
+        let after = page.cursor.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
         self.read(|snapshot| {
-            let rows = snapshot.templates.iter()?.map(|row| {
+            let range = (after.as_ref(), Bound::Unbounded);
+            let rows = snapshot.templates.range::<&[u8; 16]>(range)?.map(|row| {
                 let (key, record) = row?;
                 let id = TemplateId::from_bytes(key.value());
-                Ok(decode(&Noun::Template(id), record.value())?)
+                Ok((id, Some(decode(&Noun::Template(id), record.value())?)))
             });
-            rows.collect()
+            paged(rows, page.limit)
         })
     }
 
@@ -49,27 +115,29 @@ impl Storage {
         self.read(|snapshot| get(&snapshot.sessions, Noun::Session(id)))
     }
 
-    /// Sessions, newest first: at most `limit`, and at most [`MAX_SESSIONS_LISTED`].
-    ///
-    /// A filter for live sessions walks only those; any other may walk all sessions there are.
+    /// Sessions, newest first. A filter for live sessions walks only those.
     pub fn sessions(
         &self,
         filter: &SessionFilter,
-        limit: usize,
-    ) -> Result<Vec<Session>, StorageError> {
-        let limit = limit.min(MAX_SESSIONS_LISTED);
+        page: PageRequest<SessionId>,
+    ) -> Result<Page<Session, SessionId>, StorageError> {
+        let before = page.cursor.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
+        let range = (Bound::Unbounded, before.as_ref());
+        let accepted = |session: Option<Session>| session.filter(|found| filter.accepts(found));
         self.read(|snapshot| {
             if filter.is_for_live_ones() {
-                let ids = live_ids(snapshot)?.into_iter().rev();
-                let sessions =
-                    ids.filter_map(|id| get(&snapshot.sessions, Noun::Session(id)).transpose());
-                return take(sessions, filter, limit);
+                let rows = snapshot.live_sessions.range::<&[u8; 16]>(range)?.rev().map(|row| {
+                    let id = SessionId::from_bytes(row?.0.value());
+                    Ok((id, accepted(get(&snapshot.sessions, Noun::Session(id))?)))
+                });
+                return paged(rows, page.limit);
             }
-            let sessions = snapshot.sessions.iter()?.rev().map(|row| {
+            let rows = snapshot.sessions.range::<&[u8; 16]>(range)?.rev().map(|row| {
                 let (key, record) = row?;
-                Ok(decode(&Noun::Session(SessionId::from_bytes(key.value())), record.value())?)
+                let id = SessionId::from_bytes(key.value());
+                Ok((id, accepted(Some(decode(&Noun::Session(id), record.value())?))))
             });
-            take(sessions, filter, limit)
+            paged(rows, page.limit)
         })
     }
 
@@ -78,58 +146,138 @@ impl Storage {
         self.read(|snapshot| Ok(snapshot.live_sessions.len()?))
     }
 
-    /// Which sessions are `starting` or `ready`, sorted.
+    /// Which sessions are `starting` or `ready`, sorted; the first [`MAX_LIVE_IDS`] of them.
     pub fn live_session_ids(&self) -> Result<Vec<SessionId>, StorageError> {
-        self.read(live_ids)
+        self.read(|snapshot| {
+            let rows = snapshot.live_sessions.iter()?.take(MAX_LIVE_IDS);
+            rows.map(|row| Ok(SessionId::from_bytes(row?.0.value()))).collect()
+        })
+    }
+
+    /// Live sessions whose template's TTL has them looked at by `now_ms`, with the time that each
+    /// was due; at most `limit`. They may have been used since they were made.
+    pub fn due_sessions(
+        &self,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, SessionId)>, StorageError> {
+        let last = due_key(now_ms, &[u8::MAX; 16]);
+        self.read(|snapshot| {
+            let rows = snapshot.expiring_sessions.range::<&[u8; 24]>(..=&last)?.take(limit);
+            rows.map(|row| Ok(due_of(row?.0.value()))).collect()
+        })
+    }
+
+    /// The heap of a session, every row of it checked; `None` when nothing was committed to it.
+    ///
+    /// # Errors
+    /// [`StorageError::DamagedHeap`], or the states of the store.
+    pub fn heap(&self, session: SessionId) -> Result<Option<StoredHeap>, StorageError> {
+        self.read(|snapshot| heap(snapshot, session))
     }
 
     /// One execution, or `None` where there is none of this id.
     pub fn execution(&self, id: ExecutionId) -> Result<Option<Execution>, StorageError> {
-        self.read(|snapshot| get(&snapshot.executions, Noun::Execution(id)))
+        self.read(|snapshot| execution(snapshot, id))
     }
 
-    /// Executions of a session, newest first: at most `limit`, and at most
-    /// [`MAX_EXECUTIONS_LISTED`]. Empty for a session that is not there.
+    /// Executions of a session, newest first. Empty for a session that is not there.
     pub fn executions(
         &self,
         session_id: SessionId,
-        limit: usize,
-    ) -> Result<Vec<Execution>, StorageError> {
+        page: PageRequest<u64>,
+    ) -> Result<Page<Execution, u64>, StorageError> {
         let owner = session_id.as_bytes();
-        let (first, last) = (numbered(owner, 0), numbered(owner, u64::MAX));
+        let (first, last) = (numbered(owner, 0), numbered(owner, page.cursor.unwrap_or(u64::MAX)));
         self.read(|snapshot| {
-            let rows = snapshot.session_executions.range::<&[u8; 24]>(&first..=&last)?.rev();
-            let executions = rows.map(|row| {
-                let id = ExecutionId::from_bytes(row?.1.value());
-                get(&snapshot.executions, Noun::Execution(id))?.ok_or_else(|| dangling(id))
+            if snapshot.sessions.get(owner)?.is_none() {
+                return Ok(Page { items: Vec::new(), next: None });
+            }
+            let rows = snapshot.history.range::<&[u8; 24]>(&first..&last)?.rev().map(|row| {
+                let (key, row) = row?;
+                let row = HistoryRow::decode(row.value())?;
+                let noun = Noun::Execution(row.execution);
+                let execution = get(&snapshot.executions, noun)?;
+                if execution.is_none() && row.patch.is_none() {
+                    return Err(dangling(row.execution));
+                }
+                Ok((number_of(key.value()), execution))
             });
-            executions.take(limit.min(MAX_EXECUTIONS_LISTED)).collect()
+            paged(rows, page.limit)
         })
     }
 
     /// Events of an execution with a `seq` above `after_seq`, in order: at most `limit`, and at
-    /// most [`MAX_EVENTS_READ`]. Empty for an execution that is not there.
+    /// most [`MAX_EVENTS_READ`]. `None` for an execution that is not there.
+    ///
+    /// # Errors
+    /// [`StorageError::EventsExpired`] when some of them are not kept any more, or the states of
+    /// the store.
     pub fn events(
         &self,
         execution_id: ExecutionId,
         after_seq: u64,
         limit: usize,
-    ) -> Result<Vec<Event>, StorageError> {
-        let Some(first) = after_seq.checked_add(1) else {
-            return Ok(Vec::new());
-        };
+    ) -> Result<Option<Vec<Event>>, StorageError> {
         let owner = execution_id.as_bytes();
-        let (first, last) = (numbered(owner, first), numbered(owner, u64::MAX));
         self.read(|snapshot| {
-            let events = snapshot.events.range::<&[u8; 24]>(&first..=&last)?.map(|row| {
+            let Some(execution) = execution(snapshot, execution_id)? else {
+                return Ok(None);
+            };
+            let Some(first) = after_seq.checked_add(1) else {
+                return Ok(Some(Vec::new()));
+            };
+            let (first_key, last_key) = (numbered(owner, first), numbered(owner, u64::MAX));
+            let rows = snapshot.events.range::<&[u8; 24]>(&first_key..=&last_key)?;
+            let mut events = Vec::new();
+            for row in rows.take(limit.min(MAX_EVENTS_READ)) {
                 let (key, bytes) = row?;
-                Ok(decode_event(execution_id, number_of(key.value()), bytes.value())?)
-            });
-            events.take(limit.min(MAX_EVENTS_READ)).collect()
+                events.push(decode_event(execution_id, number_of(key.value()), bytes.value())?);
+            }
+            // Events go from the first on, and only those of executions that are over.
+            let last = execution.metrics.events;
+            let oldest = match events.first() {
+                Some(event) => event.seq,
+                None if execution.status.is_over() => last.max(after_seq) + 1,
+                None => first,
+            };
+            if oldest > first && limit > 0 {
+                let oldest_seq = oldest;
+                return Err(
+                    StorageError::EventsExpired { execution: execution_id, oldest_seq }.into()
+                );
+            }
+            Ok(Some(events))
         })
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Snapshot) -> Result<T, Fault>) -> Result<T, StorageError> {
+    /// What the store holds. Costs the same however much that is.
+    pub fn contents(&self) -> Result<Contents, StorageError> {
+        let source = self.slot.source();
+        let file_bytes = std::fs::metadata(source.path()).map_or(0, |file| file.len());
+        let free_bytes = source.free_bytes().unwrap_or(0);
+        self.read(|snapshot| {
+            let totals = Totals::read(&snapshot.totals)?;
+            Ok(Contents {
+                templates: snapshot.templates.len()?,
+                sessions: snapshot.sessions.len()?,
+                live_sessions: snapshot.live_sessions.len()?,
+                executions: snapshot.executions.len()?,
+                events: snapshot.events.len()?,
+                execution_bytes: totals.executions.0,
+                event_bytes: totals.events.0,
+                heap_bytes: totals.heaps.0,
+                unswept_sessions: snapshot.doomed_heaps.len()?.max(snapshot.purged_sessions.len()?),
+                file_bytes,
+                free_bytes,
+            })
+        })
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Snapshot) -> Result<T, Fault>,
+    ) -> Result<T, StorageError> {
         let outcome = self.slot.read(read);
         if let Err(StorageError::Unavailable { .. }) = outcome {
             self.queue.wake();
@@ -138,20 +286,78 @@ impl Storage {
     }
 }
 
-/// The first sessions that a filter accepts.
-fn take(
-    sessions: impl Iterator<Item = Result<Session, Fault>>,
-    filter: &SessionFilter,
+/// The first items of the rows, with the place of the last row that was looked at when there are
+/// more.
+fn paged<T, C: Copy>(
+    rows: impl Iterator<Item = Result<(C, Option<T>), Fault>>,
     limit: usize,
-) -> Result<Vec<Session>, Fault> {
-    sessions
-        .filter(|session| session.as_ref().map_or(true, |session| filter.accepts(session)))
-        .take(limit)
-        .collect()
+) -> Result<Page<T, C>, Fault> {
+    let limit = limit.min(MAX_LISTED);
+    let (mut items, mut place) = (Vec::new(), None);
+    for (looked_at, row) in rows.enumerate() {
+        if items.len() >= limit || looked_at >= MAX_LOOKED_AT {
+            return Ok(Page { items, next: place });
+        }
+        let (at, item) = row?;
+        place = Some(at);
+        items.extend(item);
+    }
+    Ok(Page { items, next: None })
 }
 
-fn live_ids(snapshot: &Snapshot) -> Result<Vec<SessionId>, Fault> {
-    snapshot.live_sessions.iter()?.map(|row| Ok(SessionId::from_bytes(row?.0.value()))).collect()
+/// An execution whose session was not purged.
+fn execution(snapshot: &Snapshot, id: ExecutionId) -> Result<Option<Execution>, Fault> {
+    let Some(execution) = get::<Execution>(&snapshot.executions, Noun::Execution(id))? else {
+        return Ok(None);
+    };
+    let session = snapshot.sessions.get(execution.session_id.as_bytes())?;
+    Ok(session.is_some().then_some(execution))
+}
+
+fn heap(snapshot: &Snapshot, session: SessionId) -> Result<Option<StoredHeap>, Fault> {
+    let damaged = |detail: String| Fault::Refused(StorageError::DamagedHeap { session, detail });
+    let owner = session.as_bytes();
+    let base_row = match snapshot.heaps.get(owner)? {
+        Some(row) => Some(decode_base(row.value()).map_err(damaged)?),
+        None => None,
+    };
+    let mut base = Vec::new();
+    let (first, last) = all_of(owner);
+    if let Some(row) = &base_row {
+        for row in snapshot.heap_pages.range::<&[u8; 24]>(&first..=&last)? {
+            let (key, row) = row?;
+            let number = u32::try_from(number_of(key.value()));
+            let number = number.map_err(|_| damaged("a page has no such number".to_owned()))?;
+            base.push((number, decode_page(row.value()).map_err(damaged)?));
+        }
+        if base.len() as u64 != row.pages {
+            return Err(damaged(format!("it has {} pages and not {}", base.len(), row.pages)));
+        }
+    } else if snapshot.heap_pages.range::<&[u8; 24]>(&first..=&last)?.next().is_some() {
+        return Err(damaged("it has pages and no base".to_owned()));
+    }
+    let mut at = base_row.map_or(0, |row| row.ordinal);
+    let mut memory = base_row.map_or_else(HeapMemory::default, |row| HeapMemory {
+        bytes: row.memory_bytes,
+        clock_ms: row.clock_ms,
+    });
+    let mut patches = Vec::new();
+    let (first, last) = (numbered(owner, at + 1), numbered(owner, u64::MAX));
+    for row in snapshot.history.range::<&[u8; 24]>(&first..=&last)? {
+        let (key, row) = row?;
+        let Some(patch) = HistoryRow::decode(row.value())?.patch else {
+            continue;
+        };
+        let patch = decode_patch(patch).map_err(damaged)?;
+        if patch.follows != at {
+            return Err(damaged(format!("change {} follows {at}", patch.follows)));
+        }
+        at = number_of(key.value());
+        memory = HeapMemory { bytes: patch.memory_bytes, clock_ms: patch.clock_ms };
+        patches.push(patch.pages.into());
+    }
+    let is_empty = base_row.is_none() && patches.is_empty();
+    Ok((!is_empty).then_some(StoredHeap { at, memory, base, patches }))
 }
 
 fn dangling(id: ExecutionId) -> Fault {

@@ -7,11 +7,14 @@ use super::Storage;
 use crate::error::StorageError;
 use crate::event::Event;
 use crate::execution::Execution;
-use crate::id::TemplateId;
+use crate::heap::{HeapChange, HeapCommit, HeapMemory, PageWrite};
+use crate::id::{SessionId, TemplateId};
 use crate::record::encode;
+use crate::retention::Retention;
 use crate::session::Session;
 use crate::tables::Noun;
 use crate::template::Template;
+use crate::writer::Swept;
 use crate::writer::request::{PreparedExecution, PreparedSession, Work};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -26,6 +29,8 @@ pub struct ExecutionCommit {
     pub new_events: Vec<Event>,
     /// Its session, when that changed with it.
     pub session: Option<Session>,
+    /// What it did to the session's heap; none when nothing of it stays.
+    pub heap: Option<HeapCommit>,
 }
 
 impl Storage {
@@ -36,7 +41,7 @@ impl Storage {
     pub async fn create_template(&self, template: Template) -> Result<(), StorageError> {
         let id = template.id;
         let record = encode(&Noun::Template(id), &template)?;
-        self.queue.ask(&self.slot, Work::CreateTemplate { id, record }).await
+        self.queue.ask(&self.slot, Work::CreateTemplate { id, record }).await.map(drop)
     }
 
     /// Changes a template, atomically against every other write; gives what `change` gives.
@@ -77,28 +82,78 @@ impl Storage {
     /// # Errors
     /// `UnknownTemplate`, or the state of the store.
     pub async fn delete_template(&self, id: TemplateId) -> Result<(), StorageError> {
-        self.queue.ask(&self.slot, Work::DeleteTemplate { id }).await
+        self.queue.ask(&self.slot, Work::DeleteTemplate { id }).await.map(drop)
     }
 
-    /// Keeps a session as it now is, new or changed.
+    /// Keeps a session as it now is, new or changed. What is stored of the heap of one that is over
+    /// is removed in the background.
     ///
     /// # Errors
-    /// A record bound, or the state of the store.
+    /// A record bound, `UnknownSession` when it was purged, or the state of the store.
     pub async fn put_session(&self, session: Session) -> Result<(), StorageError> {
-        let session = PreparedSession::of(&session)?;
-        self.queue.ask(&self.slot, Work::PutSession(session)).await
+        let session = PreparedSession::of(&session, None)?;
+        self.queue.ask(&self.slot, Work::PutSession(session)).await.map(drop)
     }
 
-    /// Keeps an execution as it now is, its new events and its session in one transaction.
+    /// Keeps a session with a heap that no execution left, in one transaction.
+    ///
+    /// # Errors
+    /// A record bound, `HeapConflict` when something was committed to its heap before, or the state
+    /// of the store.
+    pub async fn put_session_with_heap(
+        &self,
+        session: Session,
+        memory: HeapMemory,
+        pages: Vec<(u32, PageWrite)>,
+    ) -> Result<(), StorageError> {
+        let heap = HeapCommit { follows: 0, memory, change: HeapChange::Pages(pages) };
+        let session = PreparedSession::of(&session, Some(heap))?;
+        self.queue.ask(&self.slot, Work::PutSession(session)).await.map(drop)
+    }
+
+    /// Removes a session that is over, with its executions and their events: nobody finds them any
+    /// more. Their rows go in the background.
+    ///
+    /// # Errors
+    /// `UnknownSession`, `SessionLive`, or the state of the store.
+    pub async fn purge_session(&self, id: SessionId) -> Result<(), StorageError> {
+        self.queue.ask(&self.slot, Work::PurgeSession { id }).await.map(drop)
+    }
+
+    /// Has a session that was due at one time be due at another, or never.
+    ///
+    /// # Errors
+    /// The state of the store.
+    pub async fn postpone_expiry(
+        &self,
+        id: SessionId,
+        due_ms: u64,
+        next_ms: Option<u64>,
+    ) -> Result<(), StorageError> {
+        self.queue.ask(&self.slot, Work::PostponeExpiry { id, due_ms, next_ms }).await.map(drop)
+    }
+
+    /// Takes one step of what is removed in the background: what belongs to sessions that are over
+    /// or purged, and what `retention` does not keep.
+    ///
+    /// # Errors
+    /// The state of the store.
+    pub async fn sweep(&self, retention: Retention) -> Result<Swept, StorageError> {
+        Ok(self.queue.ask(&self.slot, Work::Sweep(retention)).await?.swept)
+    }
+
+    /// Keeps an execution as it now is, its new events, its session and what it did to the session's
+    /// heap in one transaction. Gives the ordinal of the execution among its session's, from 1.
     ///
     /// Called once when the execution ends; one that takes long may be committed before, as
     /// `running`, with the events so far.
     ///
     /// # Errors
-    /// `SequenceGap`, `ForeignEvent`, `ForeignSession`, `UnknownSession`, `ExecutionOver`, a
-    /// record bound, or the state of the store.
-    pub async fn commit_execution(&self, commit: ExecutionCommit) -> Result<(), StorageError> {
-        let prepared = PreparedExecution::of(&commit)?;
-        self.queue.ask(&self.slot, Work::CommitExecution(prepared)).await
+    /// `SequenceGap`, `ForeignEvent`, `ForeignSession`, `UnknownSession`, `ExecutionOver`,
+    /// `HeapConflict`, a record bound, or the state of the store.
+    pub async fn commit_execution(&self, commit: ExecutionCommit) -> Result<u64, StorageError> {
+        let prepared = PreparedExecution::of(commit)?;
+        let done = self.queue.ask(&self.slot, Work::CommitExecution(prepared)).await?;
+        Ok(done.ordinal)
     }
 }

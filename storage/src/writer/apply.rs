@@ -1,19 +1,26 @@
 //! What each request does to the tables.
 //!
 //! Invariant: a request is checked in full before its first row is written, so that one that is
-//! refused leaves nothing in a transaction that others share.
+//! refused leaves nothing in a transaction that others share. What it does to a heap is in
+//! `writer/heap.rs`, what background steps remove in `writer/sweep.rs`.
 
-use super::request::{PreparedExecution, PreparedSession, TemplateChange, Work};
+use super::heap::{base, change_heap, check_heap};
+use super::request::{Done, PreparedExecution, PreparedSession, TemplateChange, Work};
+use super::sweep::sweep;
+use super::totals::Totals;
 use crate::database::Fault;
 use crate::error::StorageError;
 use crate::execution::Execution;
-use crate::id::TemplateId;
+use crate::id::{ExecutionId, SessionId, TemplateId};
 use crate::record::encode;
-use crate::tables::{Noun, Tables, get, last_number, numbered};
+use crate::session::{Session, SessionStatus};
+use crate::tables::{
+    HistoryRow, Noun, Tables, all_of, due_key, get, last_number, number_of, numbered,
+};
 use crate::template::Template;
 use redb::{ReadableTable, ReadableTableMetadata};
 
-/// How many templates there may be: they are made by people, and a list gives all of them.
+/// How many templates there may be: they are made by people, and the writer counts them.
 pub const MAX_TEMPLATES: u64 = 10_000;
 
 /// Whether a request changed anything.
@@ -24,14 +31,29 @@ pub(crate) enum Effect {
 }
 
 /// Does what one request asks for.
-pub(crate) fn apply(tables: &mut Tables<'_>, work: Work) -> Result<Effect, Fault> {
-    match work {
+pub(crate) fn apply(
+    tables: &mut Tables<'_>,
+    totals: &mut Totals,
+    work: Work,
+) -> Result<(Effect, Done), Fault> {
+    let effect = match work {
         Work::CreateTemplate { id, record } => create_template(tables, id, &record),
         Work::UpdateTemplate { id, change } => update_template(tables, id, change),
         Work::DeleteTemplate { id } => delete_template(tables, id),
-        Work::PutSession(session) => put_session(tables, &session),
-        Work::CommitExecution(execution) => commit_execution(tables, &execution),
-    }
+        Work::PutSession(session) => put_session(tables, totals, session),
+        Work::PurgeSession { id } => purge_session(tables, id),
+        Work::PostponeExpiry { id, due_ms, next_ms } => postpone(tables, id, due_ms, next_ms),
+        Work::CommitExecution(execution) => {
+            let ordinal = commit_execution(tables, totals, execution)?;
+            return Ok((Effect::Written, Done { ordinal, ..Done::default() }));
+        }
+        Work::Sweep(retention) => {
+            let swept = sweep(tables, totals, &retention)?;
+            let effect = if swept.rows > 0 { Effect::Written } else { Effect::Nothing };
+            return Ok((effect, Done { swept, ..Done::default() }));
+        }
+    };
+    Ok((effect?, Done::default()))
 }
 
 fn create_template(
@@ -74,32 +96,118 @@ fn delete_template(tables: &mut Tables<'_>, id: TemplateId) -> Result<Effect, Fa
     }
 }
 
-fn put_session(tables: &mut Tables<'_>, session: &PreparedSession) -> Result<Effect, Fault> {
-    let id = session.id.as_bytes();
-    tables.sessions.insert(id, session.record.as_slice())?;
-    if session.is_live {
-        tables.live_sessions.insert(id, ())?;
+fn put_session(
+    tables: &mut Tables<'_>,
+    totals: &mut Totals,
+    session: PreparedSession,
+) -> Result<Effect, Fault> {
+    let PreparedSession { id, status, due_ms, record, heap } = session;
+    refuse_purged(tables, id)?;
+    let heap = heap.filter(|_| status.is_live());
+    let last = last_ordinal(tables, id)?;
+    if let Some(heap) = &heap {
+        check_heap(tables, id, last + 1, heap)?;
+    }
+    put_session_row(tables, id, status, due_ms, &record)?;
+    if let Some(heap) = heap {
+        // What is no execution has no row for a patch: its pages are the base.
+        change_heap(tables, totals, id, last, heap)?;
+    }
+    Ok(Effect::Written)
+}
+
+fn put_session_row(
+    tables: &mut Tables<'_>,
+    id: SessionId,
+    status: SessionStatus,
+    due_ms: Option<u64>,
+    record: &[u8],
+) -> Result<(), Fault> {
+    let key = id.as_bytes();
+    tables.sessions.insert(key, record)?;
+    let was_live = if status.is_live() {
+        tables.doomed_heaps.remove(key)?;
+        tables.live_sessions.insert(key, ())?.is_some()
     } else {
-        tables.live_sessions.remove(id)?;
+        tables.live_sessions.remove(key)?.is_some()
+    };
+    if status == SessionStatus::Starting {
+        tables.starting_sessions.insert(key, ())?;
+    } else if was_live {
+        tables.starting_sessions.remove(key)?;
+    }
+    if was_live && !status.is_live() {
+        tables.doomed_heaps.insert(key, ())?;
+    }
+    if let (SessionStatus::Ready, Some(due_ms)) = (status, due_ms) {
+        tables.expiring_sessions.insert(&due_key(due_ms, key), ())?;
+    }
+    Ok(())
+}
+
+/// Refuses to bring back a session of which rows have yet to be removed.
+fn refuse_purged(tables: &Tables<'_>, id: SessionId) -> Result<(), Fault> {
+    match tables.purged_sessions.get(id.as_bytes())? {
+        Some(_) => Err(StorageError::UnknownSession(id).into()),
+        None => Ok(()),
+    }
+}
+
+/// Removes a session that is over; what belongs to it is left to background steps, and nobody
+/// finds it any more.
+fn purge_session(tables: &mut Tables<'_>, id: SessionId) -> Result<Effect, Fault> {
+    let session: Session =
+        get(&tables.sessions, Noun::Session(id))?.ok_or(StorageError::UnknownSession(id))?;
+    if session.status.is_live() {
+        return Err(StorageError::SessionLive(id).into());
+    }
+    let key = id.as_bytes();
+    tables.sessions.remove(key)?;
+    tables.doomed_heaps.insert(key, ())?;
+    tables.purged_sessions.insert(key, ())?;
+    Ok(Effect::Written)
+}
+
+fn postpone(
+    tables: &mut Tables<'_>,
+    id: SessionId,
+    due_ms: u64,
+    next_ms: Option<u64>,
+) -> Result<Effect, Fault> {
+    let key = id.as_bytes();
+    tables.expiring_sessions.remove(&due_key(due_ms, key))?;
+    if let Some(next_ms) = next_ms {
+        tables.expiring_sessions.insert(&due_key(next_ms, key), ())?;
     }
     Ok(Effect::Written)
 }
 
 fn commit_execution(
     tables: &mut Tables<'_>,
-    execution: &PreparedExecution,
-) -> Result<Effect, Fault> {
+    totals: &mut Totals,
+    execution: PreparedExecution,
+) -> Result<u64, Fault> {
     let id = execution.id.as_bytes();
-    let is_new = check_execution(tables, execution)?;
-    if let Some(session) = &execution.session {
-        put_session(tables, session)?;
+    let ordinal = check_execution(tables, &execution)?;
+    if let Some(PreparedSession { id, status, due_ms, record, heap: _ }) = &execution.session {
+        put_session_row(tables, *id, *status, *due_ms, record)?;
     }
-    if is_new {
-        let owner = execution.session_id.as_bytes();
-        let ordinal = last_number(&tables.session_executions, owner)? + 1;
-        tables.session_executions.insert(&numbered(owner, ordinal), id)?;
+    // Nobody wants the heap of a session that is over.
+    let session = execution.session_id;
+    let is_live = tables.live_sessions.get(session.as_bytes())?.is_some();
+    let patch = match execution.heap.filter(|_| is_live) {
+        Some(heap) => change_heap(tables, totals, session, ordinal, heap)?,
+        None => None,
+    };
+    let row = HistoryRow { execution: execution.id, patch: patch.as_deref() };
+    let key = numbered(session.as_bytes(), ordinal);
+    if let Some(before) = tables.history.insert(&key, row.encode().as_slice())? {
+        let before = HistoryRow::decode(before.value())?.patch;
+        totals.heaps.replace(before.map_or(0, <[u8]>::len), 0);
     }
-    tables.executions.insert(id, execution.record.as_slice())?;
+    let before = tables.executions.insert(id, execution.record.as_slice())?;
+    let before = before.map_or(0, |record| record.value().len());
+    totals.executions.replace(before, execution.record.len());
     if execution.is_over {
         tables.running_executions.remove(id)?;
     } else {
@@ -107,35 +215,70 @@ fn commit_execution(
     }
     for (event, seq) in execution.events.iter().zip(execution.first_seq..) {
         tables.events.insert(&numbered(id, seq), event.as_slice())?;
+        totals.events.replace(0, event.len());
     }
-    Ok(Effect::Written)
+    Ok(ordinal)
 }
 
-/// Whether an execution that may be committed is a new one.
-fn check_execution(tables: &Tables<'_>, execution: &PreparedExecution) -> Result<bool, Fault> {
-    let id = execution.id;
+/// The ordinal of an execution that may be committed.
+fn check_execution(tables: &Tables<'_>, execution: &PreparedExecution) -> Result<u64, Fault> {
+    let (id, session) = (execution.id, execution.session_id);
+    refuse_purged(tables, session)?;
     let before: Option<Execution> = get(&tables.executions, Noun::Execution(id))?;
-    match &before {
+    let ordinal = match &before {
         Some(before) if before.status.is_over() => {
             return Err(StorageError::ExecutionOver(id).into());
         }
-        Some(before) if before.session_id != execution.session_id => {
-            let (expected, found) = (before.session_id, execution.session_id);
+        Some(before) if before.session_id != session => {
+            let (expected, found) = (before.session_id, session);
             return Err(StorageError::ForeignSession { execution: id, expected, found }.into());
         }
-        Some(_) => {}
+        Some(_) => ordinal_of(tables, session, id)?,
         None => {
-            let session = execution.session_id;
             let comes_along = execution.session.is_some();
             if !comes_along && tables.sessions.get(session.as_bytes())?.is_none() {
                 return Err(StorageError::UnknownSession(session).into());
             }
+            last_ordinal(tables, session)? + 1
         }
-    }
+    };
     let expected = last_number(&tables.events, id.as_bytes())? + 1;
     if !execution.events.is_empty() && execution.first_seq != expected {
         let found = execution.first_seq;
         return Err(StorageError::SequenceGap { execution: id, expected, found }.into());
     }
-    Ok(before.is_none())
+    if let Some(heap) = &execution.heap {
+        check_heap(tables, session, ordinal, heap)?;
+    }
+    Ok(ordinal)
+}
+
+/// The highest ordinal that a session's history has had, as far as its heap can tell: what is
+/// removed from a history may be the last of it.
+fn last_ordinal(tables: &Tables<'_>, session: SessionId) -> Result<u64, Fault> {
+    let listed = last_number(&tables.history, session.as_bytes())?;
+    match base(tables, session) {
+        Ok(base) => Ok(base.map_or(listed, |base| listed.max(base.ordinal))),
+        // Nothing can be changed in that heap, but its session and executions can.
+        Err(Fault::Refused(_)) => Ok(listed),
+        Err(error) => Err(error),
+    }
+}
+
+/// The ordinal of an execution that runs: among the last of its session.
+fn ordinal_of(
+    tables: &Tables<'_>,
+    session: SessionId,
+    execution: ExecutionId,
+) -> Result<u64, Fault> {
+    let (first, last) = all_of(session.as_bytes());
+    for row in tables.history.range::<&[u8; 24]>(&first..=&last)?.rev() {
+        let (key, row) = row?;
+        if HistoryRow::decode(row.value())?.execution == execution {
+            return Ok(number_of(key.value()));
+        }
+    }
+    let record = Noun::Execution(execution).to_string();
+    let detail = "the history of its session does not list it".to_owned();
+    Err(StorageError::DamagedRecord { record, detail }.into())
 }

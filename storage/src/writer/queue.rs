@@ -3,7 +3,7 @@
 //! Invariant: what waits never exceeds the two bounds; a caller for whom there is no room waits
 //! its turn without holding anything but its own request.
 
-use super::request::{Request, Work, WriteRequest};
+use super::request::{Done, Reply, Request, Work, WriteRequest};
 use crate::database::Slot;
 use crate::error::StorageError;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Queue {
     }
 
     /// Asks for one write and waits until it is durable or refused.
-    pub(crate) async fn ask(&self, slot: &Slot, work: Work) -> Result<(), StorageError> {
+    pub(crate) async fn ask(&self, slot: &Slot, work: Work) -> Result<Done, StorageError> {
         let bytes = work.bytes();
         let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_QUEUED_BYTES);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(room).await else {
@@ -52,10 +52,24 @@ impl Queue {
         drop(self.sender.try_send(Request::Wake));
     }
 
+    /// Has the writer finish what was asked before and compact the file; gives whether that gained
+    /// anything.
+    pub(crate) async fn compact(&self, slot: &Slot) -> Result<bool, StorageError> {
+        Ok(self.ask_alone(slot, Request::Compact).await?.compacted)
+    }
+
     /// Has the writer finish what was asked before, close the file and end.
     pub(crate) async fn stop(self, slot: &Slot) -> Result<(), StorageError> {
+        self.ask_alone(slot, Request::Stop).await.map(drop)
+    }
+
+    async fn ask_alone(
+        &self,
+        slot: &Slot,
+        request: impl FnOnce(Reply) -> Request,
+    ) -> Result<Done, StorageError> {
         let (reply, answer) = oneshot::channel();
-        if self.sender.send(Request::Stop(reply)).await.is_err() {
+        if self.sender.send(request(reply)).await.is_err() {
             return Err(slot.closed());
         }
         answer.await.unwrap_or_else(|_| Err(slot.closed()))

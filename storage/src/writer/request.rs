@@ -3,18 +3,33 @@
 //! Invariant: everything that can be checked without the tables has been checked by the time that
 //! a request is made.
 
+use super::sweep::Swept;
 use crate::error::StorageError;
 use crate::execution::Execution;
+use crate::heap::codec::{MAX_PATCH_BYTES, encode_patch};
+use crate::heap::{HeapChange, HeapCommit, HeapMemory, PageWrite};
 use crate::id::{ExecutionId, SessionId, TemplateId};
 use crate::record::encode;
-use crate::session::Session;
+use crate::retention::Retention;
+use crate::session::{Session, SessionStatus};
 use crate::storage::write::ExecutionCommit;
 use crate::tables::{Noun, encode_event};
 use crate::template::Template;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// The answer to one request, sent when it is durable or refused.
-pub(crate) type Reply = oneshot::Sender<Result<(), StorageError>>;
+pub(crate) type Reply = oneshot::Sender<Result<Done, StorageError>>;
+
+/// What a request that was carried out has to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// The ordinal of an execution that was committed.
+    pub(crate) ordinal: u64,
+    /// What a step of sweeping did.
+    pub(crate) swept: Swept,
+    /// Whether compacting gained anything.
+    pub(crate) compacted: bool,
+}
 
 /// One message to the writer.
 pub(crate) enum Request {
@@ -22,6 +37,8 @@ pub(crate) enum Request {
     Write(WriteRequest),
     /// Look whether the database wants reopening.
     Wake,
+    /// Compact the file, which nobody may use meanwhile.
+    Compact(Reply),
     /// End, and answer when the file is closed.
     Stop(Reply),
 }
@@ -44,7 +61,10 @@ pub(crate) enum Work {
     UpdateTemplate { id: TemplateId, change: TemplateChange },
     DeleteTemplate { id: TemplateId },
     PutSession(PreparedSession),
+    PurgeSession { id: SessionId },
+    PostponeExpiry { id: SessionId, due_ms: u64, next_ms: Option<u64> },
     CommitExecution(PreparedExecution),
+    Sweep(Retention),
 }
 
 impl Work {
@@ -54,12 +74,17 @@ impl Work {
         const SMALL_RECORD: usize = 1_024;
         match self {
             Self::CreateTemplate { record, .. } => record.len(),
-            Self::UpdateTemplate { .. } | Self::DeleteTemplate { .. } => SMALL_RECORD,
-            Self::PutSession(session) => session.record.len(),
+            Self::UpdateTemplate { .. }
+            | Self::DeleteTemplate { .. }
+            | Self::PurgeSession { .. }
+            | Self::PostponeExpiry { .. }
+            | Self::Sweep(_) => SMALL_RECORD,
+            Self::PutSession(session) => session.bytes(),
             Self::CommitExecution(execution) => {
                 execution.record.len()
                     + execution.events.iter().map(Vec::len).sum::<usize>()
-                    + execution.session.as_ref().map_or(0, |session| session.record.len())
+                    + execution.session.as_ref().map_or(0, PreparedSession::bytes)
+                    + execution.heap.as_ref().map_or(0, PreparedHeap::bytes)
             }
         }
     }
@@ -68,17 +93,65 @@ impl Work {
 /// A session ready to be written.
 pub(crate) struct PreparedSession {
     pub(crate) id: SessionId,
-    pub(crate) is_live: bool,
+    pub(crate) status: SessionStatus,
+    /// When it is first to be looked at because of its template's TTL, in milliseconds since 1970.
+    pub(crate) due_ms: Option<u64>,
     pub(crate) record: Vec<u8>,
+    /// What it was left with by what is no execution: libraries.
+    pub(crate) heap: Option<PreparedHeap>,
 }
 
 impl PreparedSession {
-    pub(crate) fn of(session: &Session) -> Result<Self, StorageError> {
+    pub(crate) fn of(session: &Session, heap: Option<HeapCommit>) -> Result<Self, StorageError> {
         Ok(Self {
             id: session.id,
-            is_live: session.status.is_live(),
+            status: session.status,
+            due_ms: session.due_ms(session.created_at),
             record: encode(&Noun::Session(session.id), session)?,
+            heap: heap.map(|heap| PreparedHeap::of(session.id, heap)).transpose()?,
         })
+    }
+
+    fn bytes(&self) -> usize {
+        self.record.len() + self.heap.as_ref().map_or(0, PreparedHeap::bytes)
+    }
+}
+
+/// A change of a heap ready to be written.
+pub(crate) struct PreparedHeap {
+    pub(crate) follows: u64,
+    pub(crate) memory: HeapMemory,
+    pub(crate) rows: HeapRows,
+}
+
+/// The rows that a change of a heap writes.
+pub(crate) enum HeapRows {
+    Patch(Vec<u8>),
+    Pages(Vec<(u32, PageWrite)>),
+}
+
+impl PreparedHeap {
+    fn of(session: SessionId, heap: HeapCommit) -> Result<Self, StorageError> {
+        let HeapCommit { follows, memory, change } = heap;
+        let rows = match change {
+            HeapChange::Patch(patch) => {
+                let row = encode_patch(follows, memory, &patch);
+                HeapRows::Patch(row.ok_or_else(|| StorageError::RecordTooLarge {
+                    record: format!("patch of the heap of session {session}"),
+                    bytes: patch.bytes(),
+                    limit: MAX_PATCH_BYTES,
+                })?)
+            }
+            HeapChange::Pages(pages) => HeapRows::Pages(pages),
+        };
+        Ok(Self { follows, memory, rows })
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.rows {
+            HeapRows::Patch(row) => row.len(),
+            HeapRows::Pages(pages) => pages.iter().map(|(_, page)| page.bytes()).sum(),
+        }
     }
 }
 
@@ -92,11 +165,12 @@ pub(crate) struct PreparedExecution {
     pub(crate) first_seq: u64,
     pub(crate) events: Vec<Vec<u8>>,
     pub(crate) session: Option<PreparedSession>,
+    pub(crate) heap: Option<PreparedHeap>,
 }
 
 impl PreparedExecution {
-    pub(crate) fn of(commit: &ExecutionCommit) -> Result<Self, StorageError> {
-        let ExecutionCommit { execution, new_events, session } = commit;
+    pub(crate) fn of(commit: ExecutionCommit) -> Result<Self, StorageError> {
+        let ExecutionCommit { execution, new_events, session, heap } = commit;
         let first_seq = new_events.first().map_or(0, |event| event.seq);
         let mut events = Vec::with_capacity(new_events.len());
         for (event, expected) in new_events.iter().zip(first_seq..) {
@@ -114,17 +188,18 @@ impl PreparedExecution {
             id: execution.id,
             session_id: execution.session_id,
             is_over: execution.status.is_over(),
-            record: encode(&Noun::Execution(execution.id), execution)?,
+            record: encode(&Noun::Execution(execution.id), &execution)?,
             first_seq,
             events,
-            session: session.as_ref().map(|own| prepare_own(execution, own)).transpose()?,
+            session: session.map(|own| prepare_own(&execution, &own)).transpose()?,
+            heap: heap.map(|heap| PreparedHeap::of(execution.session_id, heap)).transpose()?,
         })
     }
 }
 
 fn prepare_own(execution: &Execution, session: &Session) -> Result<PreparedSession, StorageError> {
     if session.id == execution.session_id {
-        return PreparedSession::of(session);
+        return PreparedSession::of(session, None);
     }
     Err(StorageError::ForeignSession {
         execution: execution.id,

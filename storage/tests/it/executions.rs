@@ -1,14 +1,16 @@
 //! Executions and events: whole or not at all, in order, never changed once over.
 
-use crate::harness::{Place, commit, event, execution, running, session, with_session};
+use crate::harness::{
+    Place, commit, event, execution, executions_of, running, session, with_session,
+};
 use futures_util::future::join_all;
 use vm_storage::{
-    Event, Execution, ExecutionCommit, ExecutionId, ExecutionStatus, MAX_EVENTS_READ,
-    MAX_EXECUTIONS_LISTED, Session, SessionStatus, Storage, StorageError,
+    Event, Execution, ExecutionCommit, ExecutionId, ExecutionStatus, MAX_EVENTS_READ, MAX_LISTED,
+    Session, SessionStatus, Storage, StorageError,
 };
 
 fn seqs(storage: &Storage, id: ExecutionId, after_seq: u64, limit: usize) -> Vec<u64> {
-    let events = storage.events(id, after_seq, limit).unwrap();
+    let events = storage.events(id, after_seq, limit).unwrap().unwrap();
     events.into_iter().map(|event: Event| event.seq).collect()
 }
 
@@ -37,8 +39,8 @@ async fn executions_are_newest_first_whatever_the_clock_did() {
         }
     }
     executions.reverse();
-    assert_eq!(storage.executions(session.id, usize::MAX).unwrap(), executions);
-    assert_eq!(storage.executions(session.id, 2).unwrap(), executions[..2]);
+    assert_eq!(executions_of(&storage, session.id, usize::MAX), executions);
+    assert_eq!(executions_of(&storage, session.id, 2), executions[..2]);
 }
 
 #[tokio::test]
@@ -50,7 +52,7 @@ async fn a_running_execution_keeps_its_place_when_it_ends() {
     storage.commit_execution(commit(&second, 1..=1)).await.unwrap();
     first.status = ExecutionStatus::Ok;
     storage.commit_execution(commit(&first, 3..=3)).await.unwrap();
-    assert_eq!(storage.executions(session.id, 50).unwrap(), [second, first.clone()]);
+    assert_eq!(executions_of(&storage, session.id, 50), [second, first.clone()]);
     assert_eq!(seqs(&storage, first.id, 0, 50), [1, 2, 3]);
 }
 
@@ -63,8 +65,8 @@ async fn the_executions_of_a_session_are_its_own() {
     storage.commit_execution(commit(&a, [])).await.unwrap();
     let with_its_session = ExecutionCommit { session: Some(session_b.clone()), ..commit(&b, []) };
     storage.commit_execution(with_its_session).await.unwrap();
-    assert_eq!(storage.executions(session_a.id, 50).unwrap(), [a]);
-    assert_eq!(storage.executions(session_b.id, 50).unwrap(), [b]);
+    assert_eq!(executions_of(&storage, session_a.id, 50), [a]);
+    assert_eq!(executions_of(&storage, session_b.id, 50), [b]);
     assert_eq!(storage.session(session_b.id).unwrap(), Some(session_b));
 }
 
@@ -96,13 +98,13 @@ async fn one_read_gives_events_up_to_its_bound() {
 async fn a_list_of_executions_ends_at_its_bound() {
     let place = Place::new();
     let (storage, session) = with_session(&place).await;
-    let commits = (0..=MAX_EXECUTIONS_LISTED)
-        .map(|_| storage.commit_execution(commit(&execution(session.id), [])));
+    let commits =
+        (0..=MAX_LISTED).map(|_| storage.commit_execution(commit(&execution(session.id), [])));
     for outcome in join_all(commits).await {
         outcome.unwrap();
     }
-    let listed = storage.executions(session.id, usize::MAX).unwrap();
-    assert_eq!(listed.len(), MAX_EXECUTIONS_LISTED);
+    let listed = executions_of(&storage, session.id, usize::MAX);
+    assert_eq!(listed.len(), MAX_LISTED);
 }
 
 #[tokio::test]

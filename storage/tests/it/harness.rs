@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use vm_storage::{
     Capability, CapabilityId, CapabilityKind, ConsoleLevel, Event, EventPayload, Execution,
-    ExecutionCommit, ExecutionId, ExecutionKind, ExecutionStatus, Metrics, Recovery, Session,
-    SessionId, SessionStatus, Settings, StartupFile, StartupFileId, Storage, StorageError,
-    StorageOptions, Template, TemplateId, TemplateSnapshot, now,
+    ExecutionCommit, ExecutionId, ExecutionKind, ExecutionStatus, MAX_LISTED, Metrics, Page,
+    PageRequest, Recovery, Session, SessionFilter, SessionId, SessionStatus, Settings, StartupFile,
+    StartupFileId, Storage, StorageError, StorageOptions, Template, TemplateId, TemplateSnapshot,
+    now,
 };
 
 /// A temporary folder with a database in it, removed when dropped.
@@ -38,7 +39,14 @@ impl Place {
     }
 
     pub(crate) fn try_open(&self) -> Result<(Storage, Recovery), StorageError> {
-        Storage::open(&self.path(), StorageOptions::default())
+        self.try_open_with(StorageOptions::default())
+    }
+
+    pub(crate) fn try_open_with(
+        &self,
+        options: StorageOptions,
+    ) -> Result<(Storage, Recovery), StorageError> {
+        Storage::open(&self.path(), options)
     }
 }
 
@@ -92,6 +100,8 @@ pub(crate) fn session() -> Session {
         closed_at: None,
         last_error: None,
         template: TemplateSnapshot::default(),
+        engine: None,
+        worktree: None,
     }
 }
 
@@ -132,6 +142,37 @@ pub(crate) fn commit(
         execution: execution.clone(),
         new_events: seqs.into_iter().map(|seq| event(execution, seq)).collect(),
         session: None,
+        heap: None,
+    }
+}
+
+/// The first executions of a session, newest first.
+pub(crate) fn executions_of(storage: &Storage, session: SessionId, limit: usize) -> Vec<Execution> {
+    storage.executions(session, PageRequest::first(limit)).unwrap().items
+}
+
+/// The first events of an execution that is there.
+pub(crate) fn events_of(storage: &Storage, id: ExecutionId, after_seq: u64) -> Vec<Event> {
+    storage.events(id, after_seq, 50).unwrap().expect("the execution is there")
+}
+
+/// The first sessions of any kind, newest first.
+pub(crate) fn all_sessions(storage: &Storage) -> Vec<Session> {
+    storage.sessions(&SessionFilter::default(), PageRequest::first(50)).unwrap().items
+}
+
+/// All templates, oldest first.
+pub(crate) fn all_templates(storage: &Storage) -> Vec<Template> {
+    walk(MAX_LISTED, |page| storage.templates(page).unwrap())
+}
+
+/// The items of all pages of a list, each of at most so many.
+pub(crate) fn walk<T, C>(limit: usize, list: impl Fn(PageRequest<C>) -> Page<T, C>) -> Vec<T> {
+    let (mut items, mut page) = (Vec::new(), list(PageRequest::first(limit)));
+    loop {
+        items.append(&mut page.items);
+        let Some(cursor) = page.next else { return items };
+        page = list(PageRequest { limit, cursor: Some(cursor) });
     }
 }
 

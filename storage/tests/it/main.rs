@@ -8,7 +8,9 @@
 mod executions;
 mod grouping;
 mod harness;
+mod heaps;
 mod kill;
+mod memory;
 mod recovery;
 mod refusals;
 mod round_trips;

@@ -1,9 +1,12 @@
 //! What a start puts right after a process that did not end in order.
 
-use crate::harness::{Place, commit, execution, running, session, with_session};
+use crate::harness::{
+    Place, all_sessions, commit, events_of, execution, executions_of, running, session,
+    with_session,
+};
 use vm_storage::{
     ConsoleLevel, EventPayload, ExecutionErrorCode, ExecutionStatus, Recovery, Session,
-    SessionFilter, SessionStatus, StorageError,
+    SessionStatus, StorageError,
 };
 
 #[tokio::test]
@@ -17,13 +20,13 @@ async fn a_running_execution_ends_as_host_stopped_with_one_event_more() {
     storage.shutdown().await.unwrap();
 
     let (storage, recovery) = place.try_open().unwrap();
-    assert_eq!(recovery, Recovery { executions_stopped: 2, sessions_closed: 1 });
+    assert_eq!(recovery, Recovery { executions_stopped: 2, sessions_crashed: 0 });
     for (id, last) in [(ran.id, 4), (silent.id, 1)] {
         let stopped = storage.execution(id).unwrap().unwrap();
         assert_eq!(stopped.status, ExecutionStatus::Error);
         assert_eq!(stopped.error.unwrap().code, Some(ExecutionErrorCode::HostStopped));
         assert_eq!(stopped.metrics.events, last);
-        let events = storage.events(id, last - 1, 50).unwrap();
+        let events = events_of(&storage, id, last - 1);
         assert_eq!(events.len(), 1);
         assert_eq!((events[0].seq, Some(events[0].ts)), (last, stopped.ended_at));
         let is_error =
@@ -31,32 +34,30 @@ async fn a_running_execution_ends_as_host_stopped_with_one_event_more() {
         assert!(is_error, "{events:?}");
     }
     assert_eq!(storage.execution(over.id).unwrap(), Some(over.clone()));
-    assert_eq!(storage.events(over.id, 2, 50).unwrap(), []);
+    assert_eq!(events_of(&storage, over.id, 2), []);
     let error = storage.commit_execution(commit(&ran, [5])).await.unwrap_err();
     assert!(matches!(error, StorageError::ExecutionOver(id) if id == ran.id), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_live_session_ends_as_closed_and_says_why() {
+async fn a_starting_session_crashes_and_says_why_and_a_ready_one_stays() {
     let place = Place::new();
     let storage = place.open();
     let statuses = [SessionStatus::Starting, SessionStatus::Ready, SessionStatus::Crashed];
-    let sessions = statuses.map(|status| Session { status, ..session() });
-    for session in &sessions {
+    let [starting, ready, crashed] = statuses.map(|status| Session { status, ..session() });
+    for session in [&starting, &ready, &crashed] {
         storage.put_session(session.clone()).await.unwrap();
     }
     storage.shutdown().await.unwrap();
 
     let (storage, recovery) = place.try_open().unwrap();
-    assert_eq!(recovery, Recovery { executions_stopped: 0, sessions_closed: 2 });
-    for session in &sessions[..2] {
-        let closed = storage.session(session.id).unwrap().unwrap();
-        assert_eq!(closed.status, SessionStatus::Closed);
-        assert!(closed.closed_at.is_some());
-        assert!(closed.last_error.unwrap().contains("the host stopped"));
-    }
-    assert_eq!(storage.session(sessions[2].id).unwrap(), Some(sessions[2].clone()));
-    assert_eq!(storage.live_session_count().unwrap(), 0);
+    assert_eq!(recovery, Recovery { executions_stopped: 0, sessions_crashed: 1 });
+    let now_crashed = storage.session(starting.id).unwrap().unwrap();
+    assert_eq!(now_crashed.status, SessionStatus::Crashed);
+    assert!(now_crashed.last_error.unwrap().contains("the host stopped"));
+    assert_eq!(storage.session(ready.id).unwrap(), Some(ready.clone()));
+    assert_eq!(storage.session(crashed.id).unwrap(), Some(crashed));
+    assert_eq!(storage.live_session_ids().unwrap(), [ready.id]);
 }
 
 #[tokio::test]
@@ -68,7 +69,7 @@ async fn a_second_start_has_nothing_to_put_right() {
     place.open().shutdown().await.unwrap();
     let (storage, recovery) = place.try_open().unwrap();
     assert_eq!(recovery, Recovery::default());
-    assert_eq!(storage.sessions(&SessionFilter::default(), 50).unwrap().len(), 1);
+    assert_eq!(all_sessions(&storage).len(), 1);
 }
 
 #[tokio::test]
@@ -98,5 +99,5 @@ async fn writes_asked_for_before_a_shutdown_are_kept() {
         outcome.unwrap();
     }
     stopped.unwrap();
-    assert_eq!(place.open().executions(session.id, 50).unwrap().len(), 20);
+    assert_eq!(executions_of(&place.open(), session.id, 50).len(), 20);
 }

@@ -3,7 +3,7 @@
 use crate::harness::{Place, session};
 use futures_util::future::join_all;
 use vm_storage::{
-    MAX_SESSIONS_LISTED, Session, SessionFilter, SessionId, SessionStatus, Storage, TemplateId,
+    MAX_LISTED, PageRequest, Session, SessionFilter, SessionId, SessionStatus, Storage, TemplateId,
 };
 
 const ALL: [SessionStatus; 4] =
@@ -19,7 +19,7 @@ async fn with_one_of_each(place: &Place) -> (Storage, [SessionId; 4]) {
 }
 
 fn list(storage: &Storage, filter: &SessionFilter, limit: usize) -> Vec<SessionId> {
-    let sessions = storage.sessions(filter, limit).unwrap();
+    let sessions = storage.sessions(filter, PageRequest::first(limit)).unwrap().items;
     sessions.into_iter().map(|session| session.id).collect()
 }
 
@@ -75,12 +75,12 @@ async fn the_live_index_follows_the_status() {
 async fn a_list_of_sessions_ends_at_its_bound() {
     let place = Place::new();
     let storage = place.open();
-    let puts = (0..=MAX_SESSIONS_LISTED).map(|_| storage.put_session(session()));
+    let puts = (0..=MAX_LISTED).map(|_| storage.put_session(session()));
     for outcome in join_all(puts).await {
         outcome.unwrap();
     }
     let all = list(&storage, &SessionFilter::default(), usize::MAX);
-    assert_eq!(all.len(), MAX_SESSIONS_LISTED);
+    assert_eq!(all.len(), MAX_LISTED);
     let live = SessionFilter { statuses: vec![SessionStatus::Ready], template_id: None };
     assert_eq!(list(&storage, &live, usize::MAX), all);
 }

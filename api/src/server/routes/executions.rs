@@ -5,15 +5,15 @@ use crate::error::{ApiError, ErrorCode};
 use crate::server::App;
 use crate::server::answer::{Answer, Answered, Ids};
 use crate::server::body::Json;
-use crate::server::query::{Parameters, PathId, given, number, required_id};
-use crate::wire;
+use crate::server::query::{Parameters, PathId, given, number, page, required_id};
+use crate::wire::{self, BASE};
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use vm_host::{Finished, HostError, Source};
-use vm_storage::{Event, ExecutionErrorCode, ExecutionId, MAX_EXECUTIONS_LISTED, SessionId};
+use vm_storage::{Event, ExecutionErrorCode, ExecutionId, Page, SessionId};
 
 /// Executions that a list has unless the client says otherwise.
 const DEFAULT_LIMIT: u64 = 50;
@@ -27,6 +27,7 @@ const EVENTS_PAGE: usize = 4_096;
 pub(super) struct Of {
     session_id: Option<String>,
     limit: Option<String>,
+    cursor: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -37,14 +38,16 @@ pub(super) struct After {
 
 pub(super) async fn list(State(app): State<App>, Parameters(of): Parameters<Of>) -> Answered {
     let session: SessionId = required_id(given(of.session_id))?;
-    let max = MAX_EXECUTIONS_LISTED as u64;
-    let limit = number("limit", of.limit, DEFAULT_LIMIT, 1..=max)?;
-    let limit = usize::try_from(limit).unwrap_or(MAX_EXECUTIONS_LISTED);
+    let request = page(of.limit, DEFAULT_LIMIT, of.cursor, |text| text.parse().ok())?;
     let _reading = app.reads.acquire().await;
-    let executions = app.host.list_executions(session, limit).await?;
-    let executions: Vec<_> = executions.into_iter().map(wire::Execution::from).collect();
+    let Page { items, next } = app.host.list_executions(session, request).await?;
+    let executions: Vec<_> = items.into_iter().map(wire::Execution::from).collect();
     let ids = Ids { session: Some(session), ..Ids::default() };
-    Ok(Answer::ok(&executions).about(ids))
+    let limit = request.limit;
+    let next = next.map(|cursor| {
+        format!("{BASE}/executions?session_id={session}&limit={limit}&cursor={cursor}")
+    });
+    Ok(Answer::ok(&executions).followed_by(next).about(ids))
 }
 
 pub(super) async fn repl(
@@ -105,14 +108,14 @@ pub(super) async fn events(
     Parameters(after): Parameters<After>,
 ) -> Answered {
     let after_seq = number("after_seq", after.after_seq, 0, 0..=u64::MAX)?;
-    let first = page(&app, id, after_seq).await?;
+    let first = events_page(&app, id, after_seq).await?;
     if first.len() < EVENTS_PAGE {
         return Ok(Answer::ok(&first));
     }
     Ok(Answer::streamed(Body::from_stream(pages(app, id, first))))
 }
 
-async fn page(app: &App, id: ExecutionId, after_seq: u64) -> Result<Vec<Event>, HostError> {
+async fn events_page(app: &App, id: ExecutionId, after_seq: u64) -> Result<Vec<Event>, HostError> {
     let _reading = app.reads.acquire().await;
     app.host.events(id, after_seq, EVENTS_PAGE).await
 }
@@ -132,7 +135,7 @@ fn pages(
     stream::try_unfold((app, Next::First(first)), move |(app, next)| async move {
         let (opening, events) = match next {
             Next::First(events) => ("[", events),
-            Next::After(seq) => (",", page(&app, id, seq).await?),
+            Next::After(seq) => (",", events_page(&app, id, seq).await?),
             Next::Nothing => return Ok(None),
         };
         let next = match events.last() {

@@ -5,15 +5,19 @@ use crate::server::App;
 use crate::server::answer::{Answer, Answered};
 use crate::wire::{CatalogueEntry, Health, RuntimeSummary};
 use axum::extract::State;
-use vm_host::catalogue;
+use vm_host::{Summary, catalogue};
 
 pub(super) async fn health() -> Answer {
     Answer::ok(&Health { status: "ok".to_owned() })
 }
 
-pub(super) async fn summary(State(app): State<App>) -> Answer {
-    let active_session_ids = app.host.summary().live_sessions;
-    Answer::ok(&RuntimeSummary { active_sessions: active_session_ids.len(), active_session_ids })
+pub(super) async fn summary(State(app): State<App>) -> Answered {
+    let _reading = app.reads.acquire().await;
+    let Summary { live_sessions, live_session_ids } = app.host.summary().await?;
+    Ok(Answer::ok(&RuntimeSummary {
+        active_sessions: live_sessions,
+        active_session_ids: live_session_ids,
+    }))
 }
 
 pub(super) async fn engines() -> Answer {

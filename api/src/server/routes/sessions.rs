@@ -5,12 +5,12 @@ use crate::error::ApiError;
 use crate::server::App;
 use crate::server::answer::{Answer, Answered, Ids};
 use crate::server::body::{Json, NoBody};
-use crate::server::query::{Parameters, PathId, given, parse_id, required_id};
-use crate::wire;
+use crate::server::query::{Parameters, PathId, given, page, parse_id, required_id};
+use crate::wire::{self, BASE};
 use axum::extract::State;
 use serde::Deserialize;
 use vm_host::SessionRequest;
-use vm_storage::{MAX_SESSIONS_LISTED, SessionFilter, SessionId, SessionStatus};
+use vm_storage::{MAX_LISTED, Page, SessionFilter, SessionId, SessionStatus, TemplateId};
 
 /// Bytes of a workspace's id, and of a commit's.
 const MAX_ID_BYTES: usize = 1_024;
@@ -23,22 +23,45 @@ const MAX_PATH_BYTES: usize = 4_096;
 pub(super) struct Filter {
     status: Option<String>,
     template_id: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Removal {
+    purge: Option<String>,
 }
 
 pub(super) async fn list(
     State(app): State<App>,
     Parameters(filter): Parameters<Filter>,
 ) -> Answered {
-    let statuses = match given(filter.status) {
+    let named = given(filter.status);
+    let statuses = match &named {
         Some(names) => names.split(',').map(status).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
-    let template_id = given(filter.template_id).map(|id| parse_id(&id)).transpose()?;
+    let template_id: Option<TemplateId> =
+        given(filter.template_id).map(|id| parse_id(&id)).transpose()?;
+    let request = page(filter.limit, MAX_LISTED as u64, filter.cursor, |text| {
+        parse_id::<SessionId>(text).ok()
+    })?;
     let filter = SessionFilter { statuses, template_id };
     let _reading = app.reads.acquire().await;
-    let sessions = app.host.list_sessions(filter, MAX_SESSIONS_LISTED).await?;
-    let sessions: Vec<_> = sessions.into_iter().map(wire::Session::from).collect();
-    Ok(Answer::ok(&sessions))
+    let Page { items, next } = app.host.list_sessions(filter, request).await?;
+    let sessions: Vec<_> = items.into_iter().map(wire::Session::from).collect();
+    let next = next.map(|cursor| {
+        let mut next = format!("{BASE}/sessions?limit={}&cursor={cursor}", request.limit);
+        if let Some(names) = named {
+            next.push_str(&format!("&status={names}"));
+        }
+        if let Some(id) = template_id {
+            next.push_str(&format!("&template_id={id}"));
+        }
+        next
+    });
+    Ok(Answer::ok(&sessions).followed_by(next))
 }
 
 fn status(name: &str) -> Result<SessionStatus, ApiError> {
@@ -82,4 +105,19 @@ pub(super) async fn close(
     _body: NoBody,
 ) -> Answered {
     Ok(Answer::ok(&wire::Session::from(app.host.close_session(id).await?)))
+}
+
+/// Closes a session; with `purge=true` removes it and all that belongs to it.
+pub(super) async fn remove(
+    State(app): State<App>,
+    PathId(id): PathId<SessionId>,
+    Parameters(removal): Parameters<Removal>,
+    _body: NoBody,
+) -> Answered {
+    let removed = match given(removal.purge).as_deref() {
+        Some("true") => app.host.purge_session(id).await,
+        Some("false") | None => app.host.close_session(id).await,
+        Some(_) => return Err(ApiError::validation("purge", "must be true or false")),
+    };
+    Ok(Answer::ok(&wire::Session::from(removed?)))
 }

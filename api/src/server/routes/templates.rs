@@ -5,14 +5,16 @@ use crate::error::{ApiError, ErrorCode};
 use crate::server::App;
 use crate::server::answer::{Answer, Answered, Ids};
 use crate::server::body::Json;
-use crate::server::query::PathId;
+use crate::server::query::{Parameters, PathId, page, parse_id};
 use crate::settings_patch::SettingsError;
 use crate::whole::OutOfRange;
-use crate::wire;
+use crate::wire::{self, BASE};
 use axum::extract::State;
+use serde::Deserialize;
 use vm_host::{catalogue, check_path, limits};
 use vm_storage::{
-    Capability, CapabilityId, CapabilityKind, StartupFile, StartupFileId, Template, TemplateId, now,
+    Capability, CapabilityId, CapabilityKind, MAX_LISTED, Page, StartupFile, StartupFileId,
+    Template, TemplateId, now,
 };
 
 /// Bytes of a name.
@@ -28,11 +30,22 @@ const MAX_ORDER: i64 = (1 << 53) - 1;
 /// How startup files may be evaluated.
 const MODES: &[&str] = &["eval"];
 
-pub(super) async fn list(State(app): State<App>) -> Answered {
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Part {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+pub(super) async fn list(State(app): State<App>, Parameters(part): Parameters<Part>) -> Answered {
+    let request =
+        page(part.limit, MAX_LISTED as u64, part.cursor, |text| parse_id::<TemplateId>(text).ok())?;
     let _reading = app.reads.acquire().await;
-    let templates = app.host.list_templates().await?;
-    let templates: Vec<_> = templates.into_iter().map(wire::Template::from).collect();
-    Ok(Answer::ok(&templates))
+    let Page { items, next } = app.host.list_templates(request).await?;
+    let templates: Vec<_> = items.into_iter().map(wire::Template::from).collect();
+    let limit = request.limit;
+    let next = next.map(|cursor| format!("{BASE}/templates?limit={limit}&cursor={cursor}"));
+    Ok(Answer::ok(&templates).followed_by(next))
 }
 
 pub(super) async fn create(

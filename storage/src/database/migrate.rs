@@ -1,0 +1,110 @@
+//! Bringing a file of an older format to this one.
+//!
+//! ```text
+//! 1   sessions lived in their process: session_executions, no heaps
+//! 2   sessions outlive it: history, heaps and what removes them in the background
+//! ```
+//!
+//! Invariant: all steps are one transaction, so that a crash leaves the file as it was, for the next
+//! start to migrate. A file of every format there was is among the tests' fixtures.
+
+use super::{Fault, fault};
+use crate::error::StorageError;
+use crate::id::{ExecutionId, SessionId};
+use crate::record::encode;
+use crate::session::{Session, SessionStatus};
+use crate::tables::{
+    EVENTS, EXECUTIONS, FORMAT_KEY, FORMAT_VERSION, HistoryRow, Id, LIVE_SESSIONS, META, Noun,
+    Numbered, RUNNING_EXECUTIONS, SESSIONS, TEMPLATES, Tables, get,
+};
+use crate::time::now;
+use crate::writer::durable_write;
+use crate::writer::totals::Totals;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use std::path::Path;
+
+/// The oldest format that can be brought to this one.
+const OLDEST: u64 = 1;
+
+/// What format 1 had instead of `history`.
+const SESSION_EXECUTIONS: TableDefinition<'_, Numbered, Id> =
+    TableDefinition::new("session_executions");
+
+const CLOSED: &str = "the session was live before this version could store its heap";
+
+/// Brings a database from an older format to this one.
+pub(super) fn migrate(path: &Path, database: &Database, found: u64) -> Result<(), StorageError> {
+    if found < OLDEST {
+        let (path, supported) = (path.to_owned(), FORMAT_VERSION);
+        return Err(StorageError::OlderFormat { path, found, supported });
+    }
+    tracing::info!(path = %path.display(), from = found, to = FORMAT_VERSION, "migrating");
+    let migrate = || -> Result<(), Fault> {
+        check_tables_of_one(database)?;
+        let txn = durable_write(database)?;
+        one_to_two(&txn)?;
+        txn.open_table(META)?.insert(FORMAT_KEY, FORMAT_VERSION)?;
+        txn.commit()?;
+        Ok(())
+    };
+    migrate().map_err(|error| match error {
+        Fault::Engine(error) => fault::of_creating(path, error),
+        Fault::Refused(error) => {
+            StorageError::Damaged { path: path.to_owned(), detail: error.to_string() }
+        }
+    })
+}
+
+/// Opening a table for writing makes it: one that is missing is to be damage.
+fn check_tables_of_one(database: &Database) -> Result<(), Fault> {
+    let txn = database.begin_read()?;
+    for table in [TEMPLATES, SESSIONS, EXECUTIONS] {
+        txn.open_table(table)?;
+    }
+    for table in [LIVE_SESSIONS, RUNNING_EXECUTIONS] {
+        txn.open_table(table)?;
+    }
+    txn.open_table(EVENTS)?;
+    txn.open_table(SESSION_EXECUTIONS)?;
+    Ok(())
+}
+
+fn one_to_two(txn: &WriteTransaction) -> Result<(), Fault> {
+    let mut tables = Tables::open(txn)?;
+    let old = txn.open_table(SESSION_EXECUTIONS)?;
+    for row in old.iter()? {
+        let (key, id) = row?;
+        let row = HistoryRow { execution: ExecutionId::from_bytes(id.value()), patch: None };
+        tables.history.insert(key.value(), row.encode().as_slice())?;
+    }
+    drop(old);
+    txn.delete_table(SESSION_EXECUTIONS)?;
+    let mut live = Vec::new();
+    for row in tables.live_sessions.iter()? {
+        live.push(SessionId::from_bytes(row?.0.value()));
+    }
+    for id in live {
+        close(&mut tables, id)?;
+    }
+    let mut totals = Totals::default();
+    for row in tables.executions.iter()? {
+        totals.executions.replace(0, row?.1.value().len());
+    }
+    for row in tables.events.iter()? {
+        totals.events.replace(0, row?.1.value().len());
+    }
+    totals.write(&mut tables)
+}
+
+/// Closes a session whose heap was never stored.
+fn close(tables: &mut Tables<'_>, id: SessionId) -> Result<(), Fault> {
+    let noun = Noun::Session(id);
+    tables.live_sessions.remove(id.as_bytes())?;
+    if let Some(mut session) = get::<Session>(&tables.sessions, noun)? {
+        session.status = SessionStatus::Closed;
+        session.closed_at = Some(now());
+        session.last_error = Some(CLOSED.to_owned());
+        tables.sessions.insert(id.as_bytes(), encode(&noun, &session)?.as_slice())?;
+    }
+    Ok(())
+}
