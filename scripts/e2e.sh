@@ -62,9 +62,14 @@ events=$(vm exec events "$execution" --output json)
 stop_daemon KILL || true
 start_daemon
 check "the database outlives a kill" "$events" "$(vm exec events "$execution" --output json)"
-check "sessions of the killed daemon are over" "Status: closed" "$(vm session get "$session")"
-session=$(create_session)
-check "a new session starts" "hello startup" "$(vm exec repl "$session" started)"
+check "its sessions are ready" "Status: ready" "$(vm session get "$session")"
+check "and as they were" "hello startup" "$(vm exec repl "$session" started)"
+check "the daemon takes work" "Status: ready" "$(vm ops ready)"
+check "a backup is made" "Made backup: e2e" "$(vm ops backup --name e2e)"
+check "the stats are told" "Live sessions" "$(vm ops stats)"
+check "the file is compacted" "Bytes after" "$(vm ops compact)"
+other=$(create_session)
+check "a session is removed" "Removed session" "$(vm session purge "$other")"
 check "the session closes" "Status: closed" "$(vm session close "$session")"
 check "the template goes" "Deleted" "$(vm template delete "$template")"
 stop_daemon TERM || fail "the daemon did not end with status 0"

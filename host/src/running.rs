@@ -4,7 +4,7 @@
 //! Invariant: an execution is here from before it waits for its start until after its last commit
 //! was answered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use vm_storage::{Execution, ExecutionId, SessionId};
@@ -56,6 +56,11 @@ impl Running {
     /// The execution of this id. It looks at all there are: some thousands at most.
     pub(crate) fn find(&self, id: ExecutionId) -> Option<Arc<RunningExecution>> {
         self.lock().values().find(|running| running.execution.id == id).cloned()
+    }
+
+    /// The ids of all of them.
+    pub(crate) fn ids(&self) -> HashSet<ExecutionId> {
+        self.lock().values().map(|running| running.execution.id).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<RunningExecution>>> {

@@ -1,5 +1,6 @@
 //! What a host does by itself, in bounded steps: it ends sessions that were not used for their
-//! template's time to live, and removes what is not kept any more.
+//! template's time to live, removes what is not kept any more, and ends in the store what ended here
+//! while the store could not be told.
 //!
 //! Invariant: a step that fails is tried again later; nothing here keeps a request from its answer
 //! for longer than one small commit.
@@ -12,6 +13,8 @@ use vm_storage::{PageRequest, Session, SessionId, SessionStatus, now};
 
 /// Sessions whose time may be over that are looked at in one step.
 const SESSIONS_PER_STEP: usize = 256;
+/// Executions and sessions that are looked at in one step because they may be abandoned.
+const UNFINISHED_PER_STEP: usize = 1_024;
 /// Rest between two steps, so that removing much leaves the store to others most of the time.
 const REST: Duration = Duration::from_millis(10);
 
@@ -21,7 +24,10 @@ pub(crate) async fn keep_up(host: WeakHost, period: Duration) {
         tokio::time::sleep(period).await;
         loop {
             let Some(host) = host.upgrade() else { return };
-            let step = async { Ok(host.expire().await? | host.sweep().await?) };
+            let step = async {
+                host.mend().await?;
+                Ok(host.expire().await? | host.sweep().await?)
+            };
             match step.await {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -38,6 +44,22 @@ pub(crate) async fn keep_up(host: WeakHost, period: Duration) {
 }
 
 impl Host {
+    /// Ends executions and sessions in the store that nobody runs or starts: the commit of their end
+    /// failed.
+    async fn mend(&self) -> Result<(), HostError> {
+        let unfinished = self.read(|storage| storage.unfinished(UNFINISHED_PER_STEP)).await?;
+        let (mut executions, mut sessions) = unfinished;
+        // What runs is in memory from before it is stored as running until its end is stored.
+        let running = self.running().ids();
+        executions.retain(|id| !running.contains(id));
+        sessions.retain(|id| !self.sessions().get(*id).is_some_and(|live| live.is_starting()));
+        if executions.is_empty() && sessions.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(?executions, ?sessions, "their end could not be stored before");
+        Ok(self.storage().abandon(executions, sessions).await?)
+    }
+
     /// Removes some of what is not kept; gives whether there may be more.
     async fn sweep(&self) -> Result<bool, HostError> {
         let retention = self.retention();

@@ -161,6 +161,12 @@ pub(super) fn backup_dir(db: &Path) -> PathBuf {
     beside(db, ".backups")
 }
 
+/// A database's path, which backups are told by too, whatever folder the caller is in.
+pub(super) fn absolute_db(db: &Path) -> Result<PathBuf, LocalError> {
+    let what = "cannot tell the current folder";
+    std::path::absolute(db).map_err(|source| LocalError::Io { what, source })
+}
+
 fn beside(db: &Path, suffix: &str) -> PathBuf {
     let mut path = db.as_os_str().to_owned();
     path.push(suffix);

@@ -144,7 +144,7 @@ pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, Lo
     raise_descriptor_limit();
     let mut signals = Signals::new()?;
     let _too_large = outlive_file_limits()?;
-    let db = db.unwrap_or(Path::new(DEFAULT_DB)).to_owned();
+    let db = super::local::absolute_db(db.unwrap_or(Path::new(DEFAULT_DB)))?;
     let host_options = host_options(&args, &db);
     let verification = if args.verify { Verification::Full } else { Verification::Quick };
     let storage_options = StorageOptions { verification, ..StorageOptions::default() };

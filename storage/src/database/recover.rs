@@ -69,7 +69,12 @@ fn recover(database: &Database) -> Result<Recovery, Fault> {
     Ok(recovery)
 }
 
-fn stop(tables: &mut Tables<'_>, totals: &mut Totals, id: ExecutionId) -> Result<(), Fault> {
+/// Ends an execution that nobody runs any more.
+pub(crate) fn stop(
+    tables: &mut Tables<'_>,
+    totals: &mut Totals,
+    id: ExecutionId,
+) -> Result<(), Fault> {
     let noun = Noun::Execution(id);
     let mut execution: Execution = get(&tables.executions, noun)?.ok_or_else(|| missing(noun))?;
     let event = Event {
@@ -97,7 +102,8 @@ fn stop(tables: &mut Tables<'_>, totals: &mut Totals, id: ExecutionId) -> Result
     Ok(())
 }
 
-fn crash(tables: &mut Tables<'_>, id: SessionId) -> Result<(), Fault> {
+/// Ends a session that nobody starts any more.
+pub(crate) fn crash(tables: &mut Tables<'_>, id: SessionId) -> Result<(), Fault> {
     let noun = Noun::Session(id);
     let mut session: Session = get(&tables.sessions, noun)?.ok_or_else(|| missing(noun))?;
     session.status = SessionStatus::Crashed;

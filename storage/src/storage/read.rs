@@ -154,6 +154,21 @@ impl Storage {
         })
     }
 
+    /// Executions that run and sessions that start, by the store; at most `limit` of each, oldest
+    /// first.
+    pub fn unfinished(
+        &self,
+        limit: usize,
+    ) -> Result<(Vec<ExecutionId>, Vec<SessionId>), StorageError> {
+        self.read(|snapshot| {
+            let running = snapshot.running_executions.iter()?.take(limit);
+            let running = running.map(|row| Ok(ExecutionId::from_bytes(row?.0.value())));
+            let starting = snapshot.starting_sessions.iter()?.take(limit);
+            let starting = starting.map(|row| Ok(SessionId::from_bytes(row?.0.value())));
+            Ok((running.collect::<Result<_, Fault>>()?, starting.collect::<Result<_, Fault>>()?))
+        })
+    }
+
     /// Live sessions whose template's TTL has them looked at by `now_ms`, with the time that each
     /// was due; at most `limit`. They may have been used since they were made.
     pub fn due_sessions(

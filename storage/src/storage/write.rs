@@ -8,7 +8,7 @@ use crate::error::StorageError;
 use crate::event::Event;
 use crate::execution::Execution;
 use crate::heap::{HeapChange, HeapCommit, HeapMemory, PageWrite};
-use crate::id::{SessionId, TemplateId};
+use crate::id::{ExecutionId, SessionId, TemplateId};
 use crate::record::encode;
 use crate::retention::Retention;
 use crate::session::Session;
@@ -131,6 +131,20 @@ impl Storage {
         next_ms: Option<u64>,
     ) -> Result<(), StorageError> {
         self.queue.ask(&self.slot, Work::PostponeExpiry { id, due_ms, next_ms }).await.map(drop)
+    }
+
+    /// Ends executions that still run and sessions that still start in the store, as a start does
+    /// after a crash, because nobody runs or starts them: their last commit failed. Those that have
+    /// ended stay as they are.
+    ///
+    /// # Errors
+    /// The state of the store.
+    pub async fn abandon(
+        &self,
+        executions: Vec<ExecutionId>,
+        sessions: Vec<SessionId>,
+    ) -> Result<(), StorageError> {
+        self.queue.ask(&self.slot, Work::Abandon { executions, sessions }).await.map(drop)
     }
 
     /// Takes one step of what is removed in the background: what belongs to sessions that are over

@@ -9,6 +9,7 @@ use super::request::{Done, PreparedExecution, PreparedSession, TemplateChange, W
 use super::sweep::sweep;
 use super::totals::Totals;
 use crate::database::Fault;
+use crate::database::recover::{crash, stop};
 use crate::error::StorageError;
 use crate::execution::Execution;
 use crate::id::{ExecutionId, SessionId, TemplateId};
@@ -47,6 +48,7 @@ pub(crate) fn apply(
             let ordinal = commit_execution(tables, totals, execution)?;
             return Ok((Effect::Written, Done { ordinal, ..Done::default() }));
         }
+        Work::Abandon { executions, sessions } => abandon(tables, totals, executions, sessions),
         Work::Sweep(retention) => {
             let swept = sweep(tables, totals, &retention)?;
             let effect = if swept.rows > 0 { Effect::Written } else { Effect::Nothing };
@@ -178,6 +180,26 @@ fn postpone(
     tables.expiring_sessions.remove(&due_key(due_ms, key))?;
     if let Some(next_ms) = next_ms {
         tables.expiring_sessions.insert(&due_key(next_ms, key), ())?;
+    }
+    Ok(Effect::Written)
+}
+
+/// Ends executions that still run, and sessions that still start, because nobody runs or starts them.
+fn abandon(
+    tables: &mut Tables<'_>,
+    totals: &mut Totals,
+    executions: Vec<ExecutionId>,
+    sessions: Vec<SessionId>,
+) -> Result<Effect, Fault> {
+    for id in executions {
+        if tables.running_executions.get(id.as_bytes())?.is_some() {
+            stop(tables, totals, id)?;
+        }
+    }
+    for id in sessions {
+        if tables.starting_sessions.get(id.as_bytes())?.is_some() {
+            crash(tables, id)?;
+        }
     }
     Ok(Effect::Written)
 }

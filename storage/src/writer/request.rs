@@ -64,6 +64,7 @@ pub(crate) enum Work {
     PurgeSession { id: SessionId },
     PostponeExpiry { id: SessionId, due_ms: u64, next_ms: Option<u64> },
     CommitExecution(PreparedExecution),
+    Abandon { executions: Vec<ExecutionId>, sessions: Vec<SessionId> },
     Sweep(Retention),
 }
 
@@ -78,6 +79,7 @@ impl Work {
             | Self::DeleteTemplate { .. }
             | Self::PurgeSession { .. }
             | Self::PostponeExpiry { .. }
+            | Self::Abandon { .. }
             | Self::Sweep(_) => SMALL_RECORD,
             Self::PutSession(session) => session.bytes(),
             Self::CommitExecution(execution) => {

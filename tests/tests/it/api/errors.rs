@@ -129,6 +129,47 @@ const ROWS: &[Row] = &[
         assert_eq!(templates[0]["id"], template);
         reply
     }),
+    (ErrorCode::WorktreeUnavailable, || {
+        let daemon = Daemon::start();
+        let session = daemon.any_session();
+        let folder = daemon.kill();
+        std::fs::remove_dir(folder.path("worktree")).unwrap();
+        std::fs::write(folder.path("worktree"), "a file").unwrap();
+        // Its message names a path of its own in each run: only the head of it is compared.
+        let mut reply = Daemon::in_folder(folder, &[]).try_repl(&session, "1");
+        let message = reply.body["error"]["message"].as_str().unwrap().to_owned();
+        let (head, _) = message.split_once(": ").unwrap();
+        reply.body["error"]["message"] = head.into();
+        reply
+    }),
+    (ErrorCode::GuestUnavailable, || {
+        let daemon = Daemon::start();
+        let session = daemon.any_session();
+        let folder = daemon.kill();
+        let database = folder.path("vm-system.redb");
+        super::restart::rebind(&database, &session, &"0".repeat(64));
+        Daemon::in_folder(folder, &[]).try_repl(&session, "1")
+    }),
+    (ErrorCode::BackupExists, || {
+        let daemon = Daemon::start();
+        daemon.post("/ops/backup", json!({"name": "one"})).is(201);
+        daemon.post("/ops/backup", json!({"name": "one"}))
+    }),
+    (ErrorCode::CursorExpired, || {
+        let daemon = Daemon::with(&["--retain-events", "1"]);
+        let session = daemon.any_session();
+        let execution = daemon.repl(&session, "1");
+        let path = format!("/executions/{}/events", execution["id"].as_str().unwrap());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            let reply = daemon.get(&path);
+            if reply.status != 200 {
+                return reply;
+            }
+            assert!(std::time::Instant::now() < deadline, "nothing is removed");
+            std::thread::yield_now();
+        }
+    }),
     (ErrorCode::ForbiddenOrigin, || {
         let daemon = Daemon::start();
         let request =

@@ -25,11 +25,8 @@ fn an_idle_daemon_ends_at_once_with_status_0() {
         drop(idle);
         // It left nothing for the next one to put right.
         let daemon = Daemon::in_folder(folder, &[]);
-        let closed = daemon.get(&format!("/sessions/{session}")).is(200);
-        assert_eq!(
-            (&closed["status"], &closed["last_error"]),
-            (&json!("closed"), &json!("the host stopped"))
-        );
+        assert_eq!(daemon.get(&format!("/sessions/{session}")).is(200)["status"], "ready");
+        assert_eq!(daemon.preview(&session, "1 + 1"), "2");
         assert!(!daemon.log().contains("did not end in order"), "{}", daemon.log());
     }
 }
@@ -54,12 +51,13 @@ fn an_execution_may_end_and_its_client_gets_the_answer() {
 }
 
 #[test]
-fn an_execution_that_does_not_end_is_cancelled_after_the_grace() {
+fn an_execution_that_does_not_end_is_stopped_after_the_grace_and_its_session_goes_on() {
     for (grace, second_signal) in [("0", false), ("3600", true)] {
         let daemon = Daemon::with(&["--shutdown-grace-s", grace]);
         let session = daemon.session(&long_template(&daemon));
+        daemon.repl(&session, "var n = 1");
         let id = std::thread::scope(|scope| {
-            let running = scope.spawn(|| daemon.try_repl(&session, "for (;;);"));
+            let running = scope.spawn(|| daemon.try_repl(&session, "n = 2; for (;;);"));
             let listed = daemon.wait_until_running(&session);
             daemon.signal(Signal::TERM);
             if second_signal {
@@ -72,7 +70,7 @@ fn an_execution_that_does_not_end_is_cancelled_after_the_grace() {
             let execution = running.join().unwrap().is(201);
             assert_eq!(
                 (&execution["status"], &execution["error"]["code"]),
-                (&json!("cancelled"), &json!("CANCELLED"))
+                (&json!("error"), &json!("HOST_STOPPED"))
             );
             assert_eq!(execution["id"], listed["id"]);
             execution["id"].as_str().unwrap().to_owned()
@@ -81,7 +79,9 @@ fn an_execution_that_does_not_end_is_cancelled_after_the_grace() {
         let (status, log) = daemon.wait();
         assert_eq!(status.code(), Some(0), "{log}");
         let daemon = Daemon::in_folder(folder, &[]);
-        assert_eq!(daemon.get(&format!("/executions/{id}")).is(200)["status"], "cancelled");
+        let execution = daemon.get(&format!("/executions/{id}")).is(200);
+        assert_eq!(execution["error"]["code"], "HOST_STOPPED");
+        assert_eq!(daemon.preview(&session, "n"), "1");
     }
 }
 
@@ -104,6 +104,8 @@ fn a_session_that_is_starting_does_not_hold_the_daemon_up() {
     let (status, log) = daemon.wait();
     assert_eq!(status.code(), Some(0), "{log}");
     let daemon = Daemon::in_folder(folder, &[]);
-    assert_eq!(daemon.get("/sessions").is(200)[0]["status"], "closed");
+    let crashed = &daemon.get("/sessions").is(200)[0];
+    assert_eq!(crashed["status"], "crashed");
+    assert!(crashed["last_error"].as_str().unwrap().contains("the host stopped"), "{crashed}");
     assert!(!daemon.log().contains("did not end in order"), "{}", daemon.log());
 }

@@ -221,10 +221,21 @@ fn executions_print_what_old_scripts_read() {
 
     let list = ok(&daemon, &["exec", "list", &session]);
     assert!(list.contains(id) && list.contains("run_file"), "{list}");
-    assert_eq!(
-        json(&daemon, &["exec", "list", &session, "--limit", "1"]).as_array().unwrap().len(),
-        1
-    );
+    let part = daemon.folder.run(&[
+        "--server-url",
+        &daemon.url(""),
+        "exec",
+        "list",
+        &session,
+        "--limit",
+        "1",
+        "--output",
+        "json",
+    ]);
+    assert_eq!(serde_json::from_str::<Value>(&part.stdout).unwrap().as_array().unwrap().len(), 1);
+    let cursor = part.stderr.trim_end().strip_prefix("there are more: --cursor ").unwrap();
+    let rest = json(&daemon, &["exec", "list", &session, "--cursor", cursor]);
+    assert_eq!(rest.as_array().unwrap().len(), 1);
     let shown = ok(&daemon, &["exec", "get", id]);
     for part in
         [&format!("Execution ID: {id}"), "Kind: repl", "Input: var x = 40; x + 2", "\"fuel_used\":"]

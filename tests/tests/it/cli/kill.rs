@@ -3,8 +3,8 @@
 use crate::harness::Folder;
 use std::io::{BufRead, BufReader};
 use vm_storage::{
-    EventPayload, ExecutionErrorCode, ExecutionStatus, SessionFilter, SessionStatus, Storage,
-    StorageOptions,
+    EventPayload, ExecutionErrorCode, ExecutionStatus, PageRequest, SessionFilter, SessionStatus,
+    Storage, StorageOptions,
 };
 
 #[test]
@@ -22,14 +22,15 @@ fn an_execution_that_ran_when_the_host_was_killed_is_found_stopped() {
 
     let db = folder.path("vm.redb");
     let (storage, recovery) = Storage::open(&db, StorageOptions::default()).unwrap();
-    assert_eq!((recovery.executions_stopped, recovery.sessions_closed), (1, 1));
-    let session = storage.sessions(&SessionFilter::default(), 10).unwrap().remove(0);
-    assert_eq!(session.status, SessionStatus::Closed);
-    assert!(session.last_error.is_some());
-    let execution = storage.executions(session.id, 10).unwrap().remove(0);
+    assert_eq!((recovery.executions_stopped, recovery.sessions_crashed), (1, 0));
+    let sessions = storage.sessions(&SessionFilter::default(), PageRequest::first(10)).unwrap();
+    let session = &sessions.items[0];
+    assert_eq!(session.status, SessionStatus::Ready);
+    let executions = storage.executions(session.id, PageRequest::first(10)).unwrap();
+    let execution = executions.items[0].clone();
     assert_eq!(execution.status, ExecutionStatus::Error);
     assert_eq!(execution.error.unwrap().code, Some(ExecutionErrorCode::HostStopped));
-    let events = storage.events(execution.id, 0, 10).unwrap();
+    let events = storage.events(execution.id, 0, 10).unwrap().unwrap();
     assert!(matches!(&events[1].payload, EventPayload::Console { text, .. } if text == "before"));
     assert!(matches!(events.last().unwrap().payload, EventPayload::System { .. }));
 }

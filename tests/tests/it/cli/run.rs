@@ -194,14 +194,18 @@ fn a_database_that_is_named_keeps_what_ran() {
     let options = vm_storage::StorageOptions::default();
     let (storage, recovery) =
         vm_storage::Storage::open(&folder.path("kept.redb"), options).unwrap();
-    let sessions = storage.sessions(&vm_storage::SessionFilter::default(), 10).unwrap();
+    let sessions = storage
+        .sessions(&vm_storage::SessionFilter::default(), vm_storage::PageRequest::first(10))
+        .unwrap()
+        .items;
     assert_eq!(sessions.len(), 2);
     for session in sessions {
-        let executions = storage.executions(session.id, 10).unwrap();
-        assert_eq!(storage.events(executions[0].id, 0, 10).unwrap().len(), 3);
+        let first = vm_storage::PageRequest::first(10);
+        let executions = storage.executions(session.id, first).unwrap().items;
+        assert_eq!(storage.events(executions[0].id, 0, 10).unwrap().unwrap().len(), 3);
     }
     // Both runs closed what they opened.
-    assert_eq!((recovery.sessions_closed, recovery.executions_stopped), (0, 0));
+    assert_eq!((recovery.sessions_crashed, recovery.executions_stopped), (0, 0));
 }
 
 #[test]
