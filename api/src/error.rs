@@ -195,7 +195,7 @@ impl From<HostError> for ApiError {
             }
             HostError::BackupExists { name } => of(ErrorCode::BackupExists).with("name", name),
             HostError::Backup(cause) => Self {
-                cause: Some(cause.to_string()),
+                cause: Some(cause),
                 retry_after: Some(RETRY_AFTER),
                 ..Self::new(ErrorCode::StorageUnavailable, "the backup cannot be written")
             },

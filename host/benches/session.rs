@@ -87,7 +87,7 @@ fn durable(criterion: &mut Criterion) {
         let (storage, _) = Storage::open(&db, StorageOptions::default()).expect("a new file opens");
         let library_dir = folder.path().to_owned();
         let options = HostOptions {
-            max_sessions: 16,
+            max_resident: 64,
             cache_dir: Some(cache_dir()),
             ..HostOptions::new(library_dir)
         };
@@ -98,6 +98,41 @@ fn durable(criterion: &mut Criterion) {
     let session = tokio.block_on(host.create_session(request.clone(), None)).expect("it starts");
     criterion.bench_function("warm 1+1, durable", |bencher| {
         bencher.to_async(&tokio).iter(async || {
+            host.execute(session.id, repl(), None).await.expect("it ends").events.len()
+        });
+    });
+    for mib in [1, 16, 64] {
+        let session =
+            tokio.block_on(host.create_session(request.clone(), None)).expect("it starts");
+        let run = |input: String| {
+            tokio.block_on(host.execute(session.id, Source::Repl { input }, None)).expect("it ends")
+        };
+        run(format!(
+            "var heap = []; for (let i = 0; i < {mib}; i++) heap.push(new Uint8Array(1 << 20).fill(i + 1))"
+        ));
+        criterion.bench_function(&format!("durable 1+1, heap of {mib} MiB"), |bencher| {
+            bencher.iter(|| run("1+1".to_owned()));
+        });
+        let touch = "var n = ~~globalThis.n + 1; heap[0].fill(n); 1+1";
+        criterion.bench_function(
+            &format!("durable: a MiB changed, heap of {mib} MiB"),
+            |bencher| {
+                bencher.iter(|| run(touch.to_owned()));
+            },
+        );
+        criterion.bench_function(
+            &format!("restore and 1+1, durable, heap of {mib} MiB"),
+            |bencher| {
+                bencher.iter(|| {
+                    assert!(host.hibernate(session.id), "nothing runs in it");
+                    run("1+1".to_owned())
+                });
+            },
+        );
+    }
+    criterion.bench_function("restore and 1+1, durable, a heap of a few objects", |bencher| {
+        bencher.to_async(&tokio).iter(async || {
+            assert!(host.hibernate(session.id), "nothing runs in it");
             host.execute(session.id, repl(), None).await.expect("it ends").events.len()
         });
     });

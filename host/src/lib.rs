@@ -45,6 +45,7 @@ mod error;
 mod execution;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod grants;
 mod heap;
 mod hibernate;
 mod host;
@@ -62,6 +63,8 @@ mod runtime;
 mod scheduler;
 mod startup;
 mod template_module;
+#[cfg(test)]
+mod upgrade_tests;
 mod upkeep;
 mod worktree;
 

@@ -142,8 +142,10 @@ impl Runtime {
 
     /// Drops it, on a blocking thread if that takes long.
     pub(crate) fn discard(self) {
-        if self.memory_bytes() >= DROP_ELSEWHERE {
-            tokio::task::spawn_blocking(|| drop(self));
+        if self.memory_bytes() >= DROP_ELSEWHERE
+            && let Ok(tokio) = tokio::runtime::Handle::try_current()
+        {
+            tokio.spawn_blocking(|| drop(self));
         }
     }
 

@@ -5,17 +5,15 @@
 //! worktree; then they run in order, libraries first. Invariant: a session that cannot start is
 //! kept, crashed, with `last_error` saying why, and without a runtime.
 
-use crate::engine::Guest;
 use crate::error::{FileError, HostError};
 use crate::execution::{Run, Spec, Work};
 use crate::heap::Told;
 use crate::host::Host;
-use crate::imports::{Access, Files};
 use crate::library::LibraryName;
 use crate::limits;
 use crate::live::{Closing, LiveSession, Slot};
 use crate::recorder::{Observer, SharedRecorder};
-use crate::runtime::{Console, Failure, Grants, RuntimeOptions, SessionClock};
+use crate::runtime::Failure;
 use crate::scheduler::Admission;
 use crate::template_module::{BrokenPart, Part};
 use crate::worktree::{Worktree, WorktreePath};
@@ -25,14 +23,12 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use vm_guest::abi::{Outcome, script_flags};
 use vm_storage::{
-    CapabilityKind, ExecutionId, ExecutionKind, HeapMemory, Session, SessionId, SessionStatus,
-    StartupFile, Template, TemplateId, TemplateSnapshot, now,
+    ExecutionId, ExecutionKind, HeapMemory, Session, SessionId, SessionStatus, StartupFile,
+    Template, TemplateId, TemplateSnapshot, now,
 };
 
 /// The one way that startup files are evaluated so far.
 const MODE_EVAL: &str = "eval";
-/// Name of the native module of files.
-const FS: &str = "fs";
 
 /// What a session is made of.
 #[derive(Clone, Debug)]
@@ -377,38 +373,6 @@ pub(crate) fn read_file(
     worktree
         .read(&relative, max_bytes)
         .map_err(|source: FileError| HostError::File { path: given(), source })
-}
-
-/// What the runtimes of a session are made with.
-pub(crate) fn runtime_options(
-    session: &Session,
-    worktree: &Arc<Worktree>,
-    guest: Arc<Guest>,
-) -> RuntimeOptions {
-    let template = &session.template;
-    let max_memory_bytes = limits::memory_bytes(&template.settings.limits);
-    let files = template
-        .modules
-        .iter()
-        .any(|module| module == FS)
-        .then(|| Files::new(Arc::clone(worktree), file_access(template), max_memory_bytes));
-    RuntimeOptions {
-        guest,
-        clock: SessionClock::of(session),
-        max_memory_bytes,
-        grants: Grants { modules: template.modules.clone(), files },
-        console: if template.settings.runtime.console { Console::Present } else { Console::Absent },
-    }
-}
-
-/// Writing is granted by an enabled capability named `fs` whose config says `{"write": true}`.
-fn file_access(template: &TemplateSnapshot) -> Access {
-    let grants_writing = template.capabilities.iter().any(|capability| {
-        let kind = matches!(capability.kind, CapabilityKind::Module | CapabilityKind::Fs);
-        let write = capability.config.get("write").and_then(serde_json::Value::as_bool);
-        kind && capability.name == FS && capability.enabled && write == Some(true)
-    });
-    if grants_writing { Access::ReadWrite } else { Access::Read }
 }
 
 /// Runs what may block on the file system off the async workers.

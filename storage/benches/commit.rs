@@ -1,16 +1,17 @@
-//! What one durable commit costs: an execution with 3 events alone, and 16 at once; and beside them,
-//! in the same run, what they are made of: a bare two-phase commit of the same bytes, and the disk's
-//! own `fdatasync`.
+//! What one durable commit costs: an execution with 3 events and the ten pages that `1+1` changes in
+//! its session's heap, alone and 16 at once; and beside them, in the same run, what they are made of:
+//! a bare two-phase commit of the same bytes, and the disk's own `fdatasync`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use redb::{Database, Durability, TableDefinition};
 use std::collections::BTreeMap;
 use std::io::{Seek, SeekFrom, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use vm_storage::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionId, ExecutionKind,
-    ExecutionStatus, Metrics, Session, SessionId, SessionStatus, Storage, StorageOptions,
-    TemplateId, TemplateSnapshot, now,
+    ExecutionStatus, HEAP_PAGE_BYTES, HeapChange, HeapCommit, HeapMemory, HeapPatch, Metrics,
+    Session, SessionId, SessionStatus, Storage, StorageOptions, TemplateId, TemplateSnapshot, now,
 };
 
 fn session() -> Session {
@@ -27,6 +28,35 @@ fn session() -> Session {
         template: TemplateSnapshot::default(),
         engine: None,
         worktree: None,
+    }
+}
+
+/// What `1+1` changes: a word in four places of each of ten pages.
+fn patch(round: u64) -> HeapPatch {
+    let (mut patch, mut after) = (HeapPatch::default(), [0; HEAP_PAGE_BYTES]);
+    for at in [64, 1_000, 2_024, 4_000] {
+        after[at..at + 8].copy_from_slice(&round.to_le_bytes());
+    }
+    (800..810).for_each(|page| patch.add(page, &[0; HEAP_PAGE_BYTES], &after));
+    patch
+}
+
+/// A session with a heap of its own.
+struct Owner {
+    id: SessionId,
+    /// The ordinal of its last commit.
+    last: AtomicU64,
+}
+
+impl Owner {
+    async fn commit(&self, storage: &Storage) {
+        let follows = self.last.load(Ordering::Relaxed);
+        let memory = HeapMemory { bytes: 4 << 20, clock_ms: follows };
+        let change = HeapChange::Patch(patch(follows + 1));
+        let heap = Some(HeapCommit { follows, memory, change });
+        let commit = ExecutionCommit { heap, ..commit(self.id) };
+        let ordinal = storage.commit_execution(commit).await.expect("a commit");
+        self.last.store(ordinal, Ordering::Relaxed);
     }
 }
 
@@ -64,34 +94,40 @@ fn commit(session_id: SessionId) -> ExecutionCommit {
 }
 
 fn benchmark(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().expect("a folder for the benchmark");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let path = folder.path().join("bench.redb");
     let (storage, _) = Storage::open(&path, StorageOptions::default()).expect("a new database");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let session = session();
-    let id = session.id;
-    runtime.block_on(storage.put_session(session)).expect("a session");
-
+    let mut owners = Vec::new();
+    for _ in 0..16 {
+        let session = session();
+        owners.push(Owner { id: session.id, last: AtomicU64::new(0) });
+        runtime.block_on(storage.put_session(session)).expect("a session");
+    }
     criterion.bench_function("one execution with 3 events", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
-            storage.commit_execution(commit(id)).await.expect("a commit");
+            storage.commit_execution(commit(owners[1].id)).await.expect("a commit");
         });
     });
-    criterion.bench_function("16 executions with 3 events at once", |bencher| {
+    criterion.bench_function("one execution with 3 events and its heap", |bencher| {
+        bencher.to_async(&runtime).iter(|| owners[0].commit(&storage));
+    });
+    criterion.bench_function("16 executions with 3 events and their heaps at once", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
-            let all = join_all((0..16).map(|_| storage.commit_execution(commit(id)))).await;
-            assert!(all.iter().all(Result::is_ok));
+            join_all(owners.iter().map(|owner| owner.commit(&storage))).await;
         });
     });
 }
 
-/// The same bytes, written by redb alone: the execution, its index row and its events.
+/// The same bytes, written by redb alone: the execution, its row in its session's history with what
+/// it changed in the heap, and its events.
 fn bare(criterion: &mut Criterion) {
     const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
-    let folder = tempfile::tempdir().expect("a folder for the benchmark");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let database = Database::create(folder.path().join("bare.redb")).expect("a new database");
     let commit = commit(SessionId::new());
-    let mut rows = vec![serde_json::to_vec(&commit.execution).expect("JSON"), vec![0; 16]];
+    let heap = vec![1; 16 + patch(1).bytes()];
+    let mut rows = vec![serde_json::to_vec(&commit.execution).expect("JSON"), heap];
     rows.extend(commit.new_events.iter().map(|event| serde_json::to_vec(event).expect("JSON")));
     let mut number = 0_u64;
     criterion.bench_function("bare two-phase commit of the same bytes", |bencher| {

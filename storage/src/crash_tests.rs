@@ -3,8 +3,13 @@
 //! Inside the crate, because a backend is a redb type and those stay out of the public surface.
 
 mod disk;
+mod exhaustive;
 mod failures;
+mod migrating;
 mod power;
+mod script;
+mod space;
+mod view;
 
 use crate::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionId, ExecutionKind,

@@ -33,7 +33,7 @@ pub use open::Verification;
 use crate::error::StorageError;
 use crate::storage::StorageStats;
 use crate::tables::Snapshot;
-use redb::{Database, ReadableDatabase};
+use redb::{CompactionError, Database, ReadTransaction, ReadableDatabase};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -130,6 +130,15 @@ impl Slot {
         })
     }
 
+    /// One committed state, to be read for as long as one likes: it keeps nobody from anything but
+    /// compacting, and what it had is not used again before it is gone.
+    pub(crate) fn snapshot(&self) -> Result<ReadTransaction, StorageError> {
+        self.with_open(|database| {
+            let path = self.source.path();
+            database.begin_read().map_err(|error| fault::of_reading(path, &error.into()))
+        })
+    }
+
     /// Lends the database for as long as `use_it` takes.
     pub(crate) fn with_open<T>(
         &self,
@@ -190,7 +199,7 @@ impl Slot {
             }
         };
         let compact = catch_unwind(AssertUnwindSafe(|| {
-            let compacted = database.compact().map_err(|error| error.to_string());
+            let compacted = database.compact();
             (database, compacted)
         }));
         let failed = match compact {
@@ -198,9 +207,13 @@ impl Slot {
                 drop(self.set(State::Open(database)));
                 return Ok(compacted);
             }
-            Ok((database, Err(detail))) => {
+            Ok((database, Err(CompactionError::TransactionInProgress))) => {
+                drop(self.set(State::Open(database)));
+                return Err(self.unavailable("a backup is being made".to_owned()));
+            }
+            Ok((database, Err(error))) => {
                 drop(database);
-                detail
+                error.to_string()
             }
             Err(panic) => panic_text(&*panic).to_owned(),
         };

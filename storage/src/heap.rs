@@ -107,6 +107,7 @@ const WORD: usize = 8;
 
 impl HeapPatch {
     /// Adds what distinguishes `after` from `before`.
+    #[expect(clippy::missing_panics_doc, reason = "the expectation cannot fail, as it says")]
     pub fn add(&mut self, page: u32, before: &[u8], after: &HeapPage) {
         let words = before.chunks(WORD).zip(after.chunks(WORD)).enumerate();
         let mut runs: Vec<PatchRun> = Vec::new();
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_patch_makes_the_new_page_of_the_old_one() {
-        let before: HeapPage = std::array::from_fn(|at| (at % 251) as u8);
+        let before: HeapPage = std::array::from_fn(|at| u8::try_from(at % 251).unwrap());
         let mut after = before;
         assert_eq!(patched(&before, &after), (0, after));
         after[0] = 255;

@@ -2,10 +2,11 @@
 //!
 //! Invariant: clones share one writer and one file; the file is closed, and its lock released,
 //! when the last clone is gone or [`Storage::shutdown`] has returned.
-//! Reads are in `storage/read.rs`, writes in `storage/write.rs`, copies of the whole in
-//! `storage/backup.rs`.
+//! Reads are in `storage/read.rs`, those of heaps in `storage/load.rs`, writes in `storage/write.rs`,
+//! copies of the whole in `storage/backup.rs`.
 
 pub(crate) mod backup;
+mod load;
 pub(crate) mod read;
 pub(crate) mod write;
 
@@ -111,11 +112,11 @@ impl Storage {
     }
 
     /// Moves what the file holds together, and gives what is free back to the file system. Reads
-    /// and writes that come meanwhile are refused with [`StorageError::Unavailable`]: call it when
+    /// that come meanwhile are refused with [`StorageError::Unavailable`], writes wait: call it when
     /// there are few. Gives whether that gained anything.
     ///
     /// # Errors
-    /// The states of the store.
+    /// `Unavailable` while a backup is made, and the states of the store.
     pub async fn compact(&self) -> Result<bool, StorageError> {
         self.queue.compact(&self.slot).await
     }

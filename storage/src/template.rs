@@ -83,7 +83,6 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "it is what serde calls")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -48,7 +48,7 @@ const THROW: &str =
 const LINGER: &str = "console.log('lingers'); var end = Date.now() + 70; while (Date.now() < end);
     n++; list.push(n); [n, box.add(), steps.next().value, list.length].join()";
 /// Changes everything, and is stopped: nothing of it stays.
-const STOPPED: &str = "n += 7; list = []; big.fill(255); for (;;) console.log(n)";
+const STOPPED: &str = "n += 7; list = []; big.fill(255); for (;;) console.log('x'.repeat(30000))";
 /// What the heap holds, without changing it.
 const PROBE: &str = "[n, list.length, list.every((v, i) => v === i + 1),
     big.every(v => v === big[0]), n === 0 || big[0] <= n % 256 || n > 255].join()";
@@ -204,8 +204,8 @@ impl KillLoop {
             };
             clients.spawn(client.work());
         }
-        let life = Duration::from_micros(1_000 + dice.below(LONGEST_LIFE_MS * 1_000));
-        tokio::time::sleep(life).await;
+        let micros = 1_000 + dice.below(LONGEST_LIFE_MS * 1_000);
+        tokio::time::sleep(Duration::from_micros(micros)).await;
         daemon.child.kill().unwrap();
         daemon.child.wait().unwrap();
         let mut now = Told::default();
@@ -318,8 +318,7 @@ fn said(execution: &Execution) -> String {
 }
 
 async fn make_template(client: &Client) -> TemplateId {
-    let template = client.create_template("kill", None).await.unwrap().id;
-    template
+    client.create_template("kill", None).await.unwrap().id
 }
 
 fn end(mut daemon: Running) {

@@ -54,8 +54,8 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         HostError::WorktreeUnavailable { .. }
         | HostError::GuestUnavailable { .. }
         | HostError::BackupExists { .. }
-        | HostError::Backup(_) => Exit::Failed,
-        HostError::TemplateNotFound(_)
+        | HostError::Backup(_)
+        | HostError::TemplateNotFound(_)
         | HostError::SessionNotFound(_)
         | HostError::ExecutionNotFound(_)
         | HostError::SessionNotReady { .. }

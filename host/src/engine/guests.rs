@@ -122,13 +122,13 @@ fn keep(folder: &Path, path: &Path, guest: &[u8]) -> io::Result<()> {
 
 /// The guests of other versions, ready to run.
 pub(super) struct OtherGuests {
-    made: Arc<(ModuleCache, GuestFolder)>,
+    kept: Arc<(ModuleCache, GuestFolder)>,
     ready: Cache<String, Arc<Guest>>,
 }
 
 impl OtherGuests {
     pub(super) fn new(cache: ModuleCache, folder: GuestFolder) -> Self {
-        Self { made: Arc::new((cache, folder)), ready: Cache::new(MAX_GUESTS) }
+        Self { kept: Arc::new((cache, folder)), ready: Cache::new(MAX_GUESTS) }
     }
 
     /// The guest of a hash; those who ask for the same at one time wait for one to make it.
@@ -138,12 +138,12 @@ impl OtherGuests {
         linker: &Linker<State>,
         hash: &str,
     ) -> Result<Arc<Guest>, GuestError> {
-        let (made, wasm, linker) = (Arc::clone(&self.made), wasm.clone(), linker.clone());
+        let (kept, wasm, linker) = (Arc::clone(&self.kept), wasm.clone(), linker.clone());
         let name = hash.to_owned();
         let make = async move {
             let named = name.clone();
-            let make = tokio::task::spawn_blocking(move || {
-                let (cache, folder) = &*made;
+            let ready = tokio::task::spawn_blocking(move || {
+                let (cache, folder) = &*kept;
                 let guest = folder.load(&name)?;
                 let unusable = |error: HostError| GuestError::Unusable {
                     hash: name.clone(),
@@ -151,11 +151,11 @@ impl OtherGuests {
                 };
                 Ok(Arc::new(Guest::new(&wasm, &linker, cache, &guest).map_err(unusable)?))
             });
-            make.await.unwrap_or_else(|error| {
+            ready.await.unwrap_or_else(|error| {
                 Err(GuestError::Unusable { hash: named, reason: error.to_string() })
             })
         };
-        let made = self.ready.try_get_with(hash.to_owned(), make).await;
-        made.map_err(|error: Arc<GuestError>| (*error).clone())
+        let guest = self.ready.try_get_with(hash.to_owned(), make).await;
+        guest.map_err(|error: Arc<GuestError>| (*error).clone())
     }
 }

@@ -13,10 +13,11 @@
 //! is there goes on from it.
 
 use crate::error::HostError;
+use crate::grants::runtime_options;
 use crate::heap::Heap;
 use crate::host::Host;
 use crate::runtime::{Runtime, RuntimeOptions};
-use crate::startup::{blocking, runtime_options};
+use crate::startup::blocking;
 use crate::worktree::Worktree;
 use std::sync::Arc;
 use vm_storage::Session;

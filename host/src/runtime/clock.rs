@@ -33,7 +33,7 @@ impl SessionClock {
     }
 
     /// What it shows.
-    pub(crate) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(self) -> u64 {
         unix_ms().saturating_sub(self.origin_ms)
     }
 

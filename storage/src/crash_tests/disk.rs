@@ -37,6 +37,17 @@ pub(super) enum Operation {
     Sync,
 }
 
+/// What becomes of an operation, and of those after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It alone fails.
+    Once,
+    /// They fail until the disk is healed.
+    UntilHealed,
+    /// The power goes.
+    PowerCut,
+}
+
 /// A disk; clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk(Arc<Mutex<State>>);
@@ -52,6 +63,10 @@ struct State {
     is_off: bool,
     /// Operations of a kind until they fail, and how many do then.
     failing: Option<(Operation, u64, u64)>,
+    /// What becomes of the operation of this number, counted from when it was said.
+    planned: Option<(usize, Failure)>,
+    /// The operations since.
+    log: Vec<Operation>,
     opened: u64,
     /// A database has it open; another would be refused.
     is_locked: bool,
@@ -80,12 +95,7 @@ impl Disk {
 
     /// A disk with the same bytes.
     pub(super) fn copy(&self) -> Self {
-        let bytes = self.state().written.clone();
-        Self(Arc::new(Mutex::new(State {
-            synced: bytes.clone(),
-            written: bytes,
-            ..State::default()
-        })))
+        Self::of(self.state().written.clone())
     }
 
     pub(super) fn source(&self, options: StorageOptions) -> Source {
@@ -107,6 +117,36 @@ impl Disk {
         self.state().syncs_left = Some(syncs);
     }
 
+    /// Has something become of an operation, counted from this moment; of none where there is none.
+    pub(super) fn plan(&self, failure: Option<(usize, Failure)>) {
+        let mut state = self.state();
+        state.planned = failure;
+        state.log.clear();
+    }
+
+    /// The operations since [`Disk::plan`] was called.
+    pub(super) fn log(&self) -> Vec<Operation> {
+        self.state().log.clone()
+    }
+
+    /// A disk with these bytes.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        let state = State { synced: bytes.clone(), written: bytes, ..State::default() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// A disk with what is synced on this one.
+    pub(super) fn synced(&self) -> Self {
+        Self::of(self.state().synced.clone())
+    }
+
+    /// Puts the power on again; nothing is left of what was not synced.
+    pub(super) fn power_on_losing_all(&self) {
+        let mut state = self.state();
+        let synced = std::mem::take(&mut state.synced);
+        *state = State { written: synced.clone(), synced, ..State::default() };
+    }
+
     /// Puts the power on again; decides what became of what was not synced.
     pub(super) fn power_on(&self, dice: &mut Dice) {
         let mut state = self.state();
@@ -124,7 +164,8 @@ impl Disk {
     }
 
     pub(super) fn heal(&self) {
-        self.state().failing = None;
+        let mut state = self.state();
+        (state.failing, state.planned) = (None, None);
     }
 
     /// Puts other bytes in place of these.
@@ -144,6 +185,15 @@ impl Disk {
         let mut state = self.state();
         if state.is_off {
             return Err(io::Error::other("the power is off"));
+        }
+        state.log.push(operation);
+        if let Some((at, failure)) = state.planned
+            && state.log.len() > at
+        {
+            state.is_off = failure == Failure::PowerCut;
+            if failure != Failure::Once || state.log.len() == at + 1 {
+                return Err(io::Error::other("the disk failed as planned"));
+            }
         }
         if let Some((kind, after, times)) = &mut state.failing
             && *kind == operation

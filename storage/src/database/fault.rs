@@ -49,10 +49,14 @@ pub(crate) fn of_opening(path: &Path, error: DatabaseError) -> StorageError {
     }
 }
 
-/// A failure to write a new file.
+/// A failure to write a new file, or to put right what one that was opened holds.
 pub(crate) fn of_creating(path: &Path, error: redb::Error) -> StorageError {
     match error {
         redb::Error::Io(error) => of_io(path, error),
+        error @ (redb::Error::Backend(_)
+        | redb::Error::PreviousIo
+        | redb::Error::DatabaseClosed
+        | redb::Error::LockPoisoned(_)) => of_io(path, io::Error::other(error)),
         error => StorageError::Damaged { path: path.to_owned(), detail: error.to_string() },
     }
 }

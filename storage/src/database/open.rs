@@ -109,7 +109,7 @@ impl Source {
 
     fn check_format(&self, database: &Database) -> Result<(), StorageError> {
         let found = read_format(database)
-            .map_err(|error| fault::of_reading(&self.path, &error))?
+            .map_err(|error| fault::of_creating(&self.path, error))?
             .ok_or_else(|| StorageError::Damaged {
             path: self.path.clone(),
             detail: "it does not say which format it has".to_owned(),
@@ -126,8 +126,8 @@ impl Source {
 
     fn check_tables(&self, database: &Database) -> Result<(), StorageError> {
         let txn =
-            database.begin_read().map_err(|error| fault::of_reading(&self.path, &error.into()))?;
-        Snapshot::open(&txn).map_err(|error| fault::of_reading(&self.path, &error.into())).map(drop)
+            database.begin_read().map_err(|error| fault::of_creating(&self.path, error.into()))?;
+        Snapshot::open(&txn).map_err(|error| fault::of_creating(&self.path, error.into())).map(drop)
     }
 }
 

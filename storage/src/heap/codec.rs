@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_page_comes_back_as_it_was() {
-        let text: HeapPage = std::array::from_fn(|at| (at / 100) as u8);
+        let text: HeapPage = std::array::from_fn(|at| u8::try_from(at / 100).unwrap());
         for (page, most) in [([0; HEAP_PAGE_BYTES], 5), (text, 400), (noise(), 4_101)] {
             let row = encode_page(&page);
             assert!(row.len() <= most, "{}", row.len());
@@ -219,11 +219,12 @@ mod tests {
         assert_eq!(encode_patch(0, HeapMemory::default(), &patch), None);
     }
 
+    type Decode = fn(&[u8]) -> bool;
+
     #[test]
     fn no_byte_of_a_row_can_change_unnoticed() {
         let (memory, patch) = patch();
         let base = BaseRow { ordinal: 1, memory_bytes: 2, clock_ms: 3, pages: 4 };
-        type Decode = fn(&[u8]) -> bool;
         let rows: [(Vec<u8>, Decode); 3] = [
             (encode_page(&noise()), |row| decode_page(row).is_ok()),
             (encode_patch(7, memory, &patch).unwrap(), |row| decode_patch(row).is_ok()),

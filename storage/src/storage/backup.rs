@@ -7,15 +7,17 @@
 
 use super::Storage;
 use crate::database::create::publish_draft;
-use crate::database::{Fault, Source, Verification};
+use crate::database::{Fault, Source, Verification, panic_text};
 use crate::error::StorageError;
 use crate::storage::StorageOptions;
 use crate::tables::{CopyTable, FORMAT_KEY, FORMAT_VERSION, META, Snapshot};
 use redb::{
-    Builder, Database, Durability, Key, ReadOnlyTable, ReadableTable, TableDefinition, Value,
+    Builder, Database, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableTable,
+    TableDefinition, Value,
 };
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Rows of one transaction of the copy: what it holds in memory at one time.
@@ -40,18 +42,29 @@ impl Storage {
         let written = publish_draft(target, |draft| {
             let copy = Database::builder().set_cache_size(COPY_CACHE).create(draft);
             let copy = copy.map_err(|error| wrong(format!("cannot be written: {error}")))?;
-            let copied = self.read(|snapshot| {
-                // An error of the copy's file is not one of the store's.
-                Ok(copy_into(snapshot, &copy).map_err(|error| match error {
-                    Fault::Engine(error) => wrong(format!("cannot be written: {error}")),
-                    Fault::Refused(error) => error,
-                }))
-            });
-            copied??;
+            let txn = self.slot.snapshot()?;
+            // Whose file an error is of cannot be told: one of the store's is met by others too.
+            let copied = catch_unwind(AssertUnwindSafe(|| copy_into(&txn, &copy)));
+            match copied {
+                Ok(Ok(())) => {}
+                Ok(Err(Fault::Engine(error))) => {
+                    return Err(wrong(format!("cannot be written: {error}")));
+                }
+                Ok(Err(Fault::Refused(error))) => return Err(error),
+                Err(panic) => {
+                    return Err(wrong(format!("cannot be written: {}", panic_text(&*panic))));
+                }
+            }
+            drop(txn);
             copy.close().map_err(|error| wrong(format!("cannot be written: {error}")))
         });
-        if !written? {
-            return Err(wrong("exists already".to_owned()));
+        match written {
+            Ok(true) => {}
+            Ok(false) => return Err(wrong("exists already".to_owned())),
+            Err(StorageError::MissingFolder { .. }) => {
+                return Err(wrong("has no folder to be in".to_owned()));
+            }
+            Err(error) => return Err(error),
         }
         Ok(std::fs::metadata(target).map_or(0, |file| file.len()))
     }
@@ -74,9 +87,9 @@ pub fn restore(backup: &Path, database: &Path) -> Result<(), StorageError> {
         let draft = draft.to_owned();
         // Under the backup's name, which is what an error is about.
         let opener = Box::new(move |builder: &Builder| builder.open(&draft));
-        let opened = Source::new(backup, StorageOptions::default(), opener);
-        let opened = opened.open(Verification::Full)?;
-        opened.close().map_err(|error| wrong(format!("cannot be closed: {error}")))
+        let source = Source::new(backup, StorageOptions::default(), opener);
+        let database = source.open(Verification::Full)?;
+        database.close().map_err(|error| wrong(format!("cannot be closed: {error}")))
     });
     if published? { Ok(()) } else { Err(taken()) }
 }
@@ -101,8 +114,8 @@ pub fn verify(database: &Path) -> Result<(), StorageError> {
     })
 }
 
-fn copy_into(snapshot: &Snapshot, copy: &Database) -> Result<(), Fault> {
-    snapshot.copy(&mut Copier { copy })?;
+fn copy_into(txn: &ReadTransaction, copy: &Database) -> Result<(), Fault> {
+    Snapshot::open(txn)?.copy(&mut Copier { copy })?;
     // The format comes last: until then the copy is no database of ours.
     let mut txn = copy.begin_write()?;
     txn.set_two_phase_commit(true);

@@ -32,6 +32,7 @@ pub(crate) struct Done {
 }
 
 /// One message to the writer.
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a write")]
 pub(crate) enum Request {
     /// Write something.
     Write(WriteRequest),

@@ -132,17 +132,14 @@ fn sweep_purged(
         }
         None => None,
     };
-    match next {
-        Some((key, execution)) => {
-            if remove_execution(tables, totals, execution, swept)? {
-                tables.history.remove(&key)?;
-                swept.rows += 1;
-            }
-        }
-        None => {
-            tables.purged_sessions.remove(session.as_bytes())?;
+    if let Some((key, execution)) = next {
+        if remove_execution(tables, totals, execution, swept)? {
+            tables.history.remove(&key)?;
             swept.rows += 1;
         }
+    } else {
+        tables.purged_sessions.remove(session.as_bytes())?;
+        swept.rows += 1;
     }
     Ok(true)
 }

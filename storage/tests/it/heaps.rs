@@ -36,7 +36,7 @@ async fn a_heap_is_its_base_and_the_patches_since() {
 
     // As whole pages, in place of all patches.
     memory.now[2] = [0; HEAP_PAGE_BYTES];
-    memory.now[5] = std::array::from_fn(|at| (at * at % 251) as u8);
+    memory.now[5] = std::array::from_fn(|at| u8::try_from(at * at % 251).unwrap());
     let heap = memory.whole();
     memory.commit(&storage, heap).await;
     memory.check(&storage);
@@ -218,7 +218,7 @@ async fn a_session_that_is_over_gets_no_heap_any_more() {
 async fn a_patch_past_its_bound_is_refused() {
     let place = Place::new();
     let (storage, session) = with_session(&place).await;
-    let page: HeapPage = std::array::from_fn(|at| (at % 251) as u8);
+    let page: HeapPage = std::array::from_fn(|at| u8::try_from(at % 251).unwrap());
     let mut patch = HeapPatch::default();
     (0..257).for_each(|number| patch.add(number, &[0; HEAP_PAGE_BYTES], &page));
     let memory = Memory::new(session.id).memory();

@@ -102,9 +102,9 @@ fn check(place: &Place, told: &BTreeMap<ExecutionId, Told>, round: u64) {
 /// The executions of a session, each found to be whole: 2 events with the first commit, 2 with
 /// the second or the host's one in their place.
 fn whole_executions(storage: &Storage, session: SessionId) -> Vec<ExecutionId> {
-    let executions = executions_of(&storage, session, 1_000);
+    let executions = executions_of(storage, session, 1_000);
     for execution in &executions {
-        let events = events_of(&storage, execution.id, 0);
+        let events = events_of(storage, execution.id, 0);
         let seqs: Vec<u64> = events.iter().map(|event| event.seq).collect();
         let is_system = matches!(events.last().unwrap().payload, EventPayload::System { .. });
         match execution.status {

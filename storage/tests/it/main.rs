@@ -5,14 +5,19 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the right answer; this is all tests")]
 
+mod backup;
 mod executions;
+mod expiry;
 mod grouping;
 mod harness;
 mod heaps;
 mod kill;
 mod memory;
+mod migration;
+mod paging;
 mod recovery;
 mod refusals;
 mod round_trips;
 mod sessions;
+mod sweeping;
 mod templates;

@@ -11,6 +11,7 @@ mod faults;
 mod http2;
 mod kill;
 mod log;
+mod migration;
 mod ops;
 mod restart;
 mod runtime;

@@ -37,8 +37,8 @@ pub(super) async fn list(
     State(app): State<App>,
     Parameters(filter): Parameters<Filter>,
 ) -> Answered {
-    let named = given(filter.status);
-    let statuses = match &named {
+    let wanted = given(filter.status);
+    let statuses = match &wanted {
         Some(names) => names.split(',').map(status).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
@@ -52,14 +52,13 @@ pub(super) async fn list(
     let Page { items, next } = app.host.list_sessions(filter, request).await?;
     let sessions: Vec<_> = items.into_iter().map(wire::Session::from).collect();
     let next = next.map(|cursor| {
-        let mut next = format!("{BASE}/sessions?limit={}&cursor={cursor}", request.limit);
-        if let Some(names) = named {
-            next.push_str(&format!("&status={names}"));
-        }
-        if let Some(id) = template_id {
-            next.push_str(&format!("&template_id={id}"));
-        }
-        next
+        // A parameter that is empty counts as left out.
+        let statuses = wanted.unwrap_or_default();
+        let template = template_id.map(|id| id.to_string()).unwrap_or_default();
+        let limit = request.limit;
+        format!(
+            "{BASE}/sessions?limit={limit}&cursor={cursor}&status={statuses}&template_id={template}"
+        )
     });
     Ok(Answer::ok(&sessions).followed_by(next))
 }

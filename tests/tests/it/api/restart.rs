@@ -93,7 +93,8 @@ pub(super) fn rebind(database: &std::path::Path, session: &str, guest: &str) {
     let options = vm_storage::StorageOptions::default();
     let (storage, _) = vm_storage::Storage::open(database, options).unwrap();
     let mut stored = storage.session(session.parse().unwrap()).unwrap().unwrap();
-    stored.engine.as_mut().unwrap().guest = guest.to_owned();
+    let engine = stored.engine.as_mut().unwrap();
+    guest.clone_into(&mut engine.guest);
     tokio.block_on(storage.put_session(stored)).unwrap();
     tokio.block_on(storage.shutdown()).unwrap();
 }

@@ -1,0 +1,46 @@
+//! What a session's template says, as what its runtimes are made with.
+//!
+//! Invariant: nothing is granted that the template does not say.
+
+use crate::engine::Guest;
+use crate::imports::{Access, Files};
+use crate::limits;
+use crate::runtime::{Console, Grants, RuntimeOptions, SessionClock};
+use crate::worktree::Worktree;
+use std::sync::Arc;
+use vm_storage::{CapabilityKind, Session, TemplateSnapshot};
+
+/// Name of the native module of files.
+const FS: &str = "fs";
+
+/// What the runtimes of a session are made with.
+pub(crate) fn runtime_options(
+    session: &Session,
+    worktree: &Arc<Worktree>,
+    guest: Arc<Guest>,
+) -> RuntimeOptions {
+    let template = &session.template;
+    let max_memory_bytes = limits::memory_bytes(&template.settings.limits);
+    let files = template
+        .modules
+        .iter()
+        .any(|module| module == FS)
+        .then(|| Files::new(Arc::clone(worktree), file_access(template), max_memory_bytes));
+    RuntimeOptions {
+        guest,
+        clock: SessionClock::of(session),
+        max_memory_bytes,
+        grants: Grants { modules: template.modules.clone(), files },
+        console: if template.settings.runtime.console { Console::Present } else { Console::Absent },
+    }
+}
+
+/// Writing is granted by an enabled capability named `fs` whose config says `{"write": true}`.
+fn file_access(template: &TemplateSnapshot) -> Access {
+    let grants_writing = template.capabilities.iter().any(|capability| {
+        let kind = matches!(capability.kind, CapabilityKind::Module | CapabilityKind::Fs);
+        let write = capability.config.get("write").and_then(serde_json::Value::as_bool);
+        kind && capability.name == FS && capability.enabled && write == Some(true)
+    });
+    if grants_writing { Access::ReadWrite } else { Access::Read }
+}

@@ -1,0 +1,226 @@
+//! How an execution finds its session: from the id that a client names to the state that it runs in.
+//!
+//! Invariant: an execution that has its turn runs in the one entry of its session that is not
+//! retired, whatever became of the one it was first told of.
+
+use super::Host;
+use crate::error::HostError;
+use crate::execution::{Finished, Run, Spec, Work};
+use crate::limits::{self, MAX_INPUT_BYTES};
+use crate::live::{Closing, Entered, LiveSession, Slot, Turn};
+use crate::recorder::Observer;
+use crate::runtime::Script;
+use crate::scheduler::Admission;
+use crate::startup::{blocking, read_file};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
+use vm_guest::abi::script_flags;
+use vm_storage::{ExecutionKind, Session, SessionId, SessionStatus};
+
+/// What stacks call a snippet.
+const REPL_NAME: &str = "<repl>";
+
+/// What an execution runs.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A snippet.
+    Repl {
+        /// Its text.
+        input: String,
+    },
+    /// A file of the worktree.
+    File {
+        /// Its path, relative to the worktree.
+        path: String,
+        /// What the script sees as `__ARGS__`.
+        args: serde_json::Map<String, serde_json::Value>,
+        /// What the script sees as `__ENV__` and `process.env`.
+        env: BTreeMap<String, String>,
+    },
+}
+
+impl Host {
+    /// Runs a snippet or a file in a session, and gives it when it is durable. What the script
+    /// does wrong, and the limits it passes, are in the execution, not an error.
+    ///
+    /// # Errors
+    /// `InputTooLarge`, `SessionNotFound`, `SessionNotReady`, `SessionBusy`, `CapacityExceeded`,
+    /// `InvalidPath`, `File`, `Stopping`, and the states of the store.
+    pub async fn execute(
+        &self,
+        session: SessionId,
+        source: Source,
+        observer: Option<Observer>,
+    ) -> Result<Finished, HostError> {
+        source.check_size()?;
+        self.refuse_when_stopping()?;
+        let entered = self.enter(session).await?;
+        let admission = self.0.scheduler.admit()?;
+        let host = self.clone();
+        self.detached(async move { host.run(entered, admission, source, observer).await }).await
+    }
+
+    /// Takes the turn in a session, which is loaded if this process does not hold it.
+    ///
+    /// # Errors
+    /// `SessionNotFound`, `SessionNotReady`, `SessionBusy`, and the states of the store.
+    async fn enter(&self, id: SessionId) -> Result<(Arc<LiveSession>, Turn), HostError> {
+        loop {
+            let live = self.load(id).await?;
+            match live.try_enter()? {
+                Entered::Turn(turn) => return Ok((live, turn)),
+                // It hibernated or was closed since it was looked up.
+                Entered::Retired => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// The entry of a session that is starting or ready, loaded if this process does not hold it.
+    pub(crate) async fn load(&self, id: SessionId) -> Result<Arc<LiveSession>, HostError> {
+        loop {
+            let live = self.0.sessions.entry(id);
+            if live.is_ready() || live.is_starting() {
+                return Ok(live);
+            }
+            let mut slot = live.lock().await;
+            if live.is_retired() {
+                continue;
+            }
+            if slot.is_none() {
+                match self.stored_ready(id).await {
+                    Ok(session) => *slot = Some(Slot::of(session)),
+                    Err(error) => {
+                        self.0.sessions.retire(&live);
+                        return Err(error);
+                    }
+                }
+            }
+            live.set_ready();
+            drop(slot);
+            self.make_room();
+            return Ok(live);
+        }
+    }
+
+    /// A session that is ready, as the store has it.
+    async fn stored_ready(&self, id: SessionId) -> Result<Session, HostError> {
+        let stored = self.read(move |storage| storage.session(id)).await?;
+        let session = stored.ok_or(HostError::SessionNotFound(id))?;
+        let status = match session.status {
+            SessionStatus::Ready => return Ok(session),
+            // Nobody starts it any more: it failed, and the store could not be told.
+            SessionStatus::Starting | SessionStatus::Crashed => SessionStatus::Crashed,
+            SessionStatus::Closed => SessionStatus::Closed,
+        };
+        Err(HostError::SessionNotReady { id, status })
+    }
+
+    async fn run(
+        &self,
+        entered: (Arc<LiveSession>, Turn),
+        mut admission: Admission,
+        source: Source,
+        observer: Option<Observer>,
+    ) -> Result<Finished, HostError> {
+        let (mut live, mut turn) = entered;
+        let mut slot = loop {
+            let slot = live.lock().await;
+            if !live.is_retired() {
+                break OwnedMutexGuard::map(slot, |slot| {
+                    slot.as_mut().expect("checked by `load`: a session that is entered is loaded")
+                });
+            }
+            // It was closed, or its last commit failed, before this execution had its turn.
+            (live, turn) = self.enter(live.id).await?;
+        };
+        let settings = &slot.session.template.settings;
+        let flags = if settings.runtime.strict { script_flags::STRICT } else { 0 };
+        let (spec, name, source, inputs) = match source {
+            Source::Repl { input } => {
+                let source = input.clone().into_bytes();
+                (Spec::repl(input), REPL_NAME.to_owned(), source, None)
+            }
+            Source::File { path, args, env } => {
+                let source = self.script(&live, &mut slot, &path).await?;
+                let inputs = (json(&args), json(&env));
+                (Spec::file(path.clone(), args, env), path, source, Some(inputs))
+            }
+        };
+        let run = Run {
+            host: self,
+            live: &live,
+            slot: &mut slot,
+            admission: &mut admission,
+            observer,
+            then: None,
+        };
+        let script = Script { name: &name, source: &source, flags };
+        let finished = run.run(spec, Work::Script { script, inputs }).await;
+        live.touch();
+        drop((slot, turn));
+        finished
+    }
+
+    /// Reads a script of a session's worktree.
+    async fn script(
+        &self,
+        live: &LiveSession,
+        slot: &mut Slot,
+        path: &str,
+    ) -> Result<Vec<u8>, HostError> {
+        let max_bytes = limits::memory_bytes(&slot.session.template.settings.limits);
+        let (worktree, name) = (slot.worktree(self).await?, path.to_owned());
+        let read = blocking(move || read_file(&worktree, &name, max_bytes));
+        // A file system may take its time; closing the session does not wait for it.
+        tokio::select! {
+            biased;
+            source = read => source?,
+            closing = live.closed() => Err(match closing {
+                Closing::HostStops => HostError::Stopping,
+                Closing::No | Closing::ByClient | Closing::ByTtl => {
+                    HostError::SessionNotReady { id: live.id, status: SessionStatus::Closed }
+                }
+            }),
+        }
+    }
+}
+
+impl Source {
+    /// Refuses what an execution's record could not hold, as JSON with every escape.
+    fn check_size(&self) -> Result<(), HostError> {
+        let bytes = match self {
+            Self::Repl { input } => json(input).len(),
+            Self::File { path: _, args, env } => json(args).len() + json(env).len(),
+        };
+        if bytes > MAX_INPUT_BYTES {
+            return Err(HostError::InputTooLarge { bytes, limit: MAX_INPUT_BYTES });
+        }
+        Ok(())
+    }
+}
+
+impl Spec {
+    fn repl(input: String) -> Self {
+        Self {
+            kind: ExecutionKind::Repl,
+            input: Some(input),
+            path: None,
+            args: serde_json::Map::new(),
+            env: BTreeMap::new(),
+        }
+    }
+
+    fn file(
+        path: String,
+        args: serde_json::Map<String, serde_json::Value>,
+        env: BTreeMap<String, String>,
+    ) -> Self {
+        Self { kind: ExecutionKind::RunFile, input: None, path: Some(path), args, env }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value)
+        .expect("checked by their types: texts and maps with string keys are JSON")
+}

@@ -1,0 +1,129 @@
+//! All that a store shows of itself, to be compared with what it is to show; and what it does not
+//! show: that its indexes and totals are those of its records.
+
+use super::disk::Disk;
+use super::script::{PAGES, Pages};
+use crate::tables::{HistoryRow, Snapshot};
+use crate::writer::totals::Totals;
+use crate::{
+    Event, EventPayload, Execution, ExecutionErrorCode, ExecutionStatus, HEAP_PAGE_BYTES,
+    HeapPatch, PageRequest, Session, SessionFilter, SessionId, SessionStatus, Storage,
+    StorageError, Template,
+};
+use redb::{ReadableDatabase, ReadableTable};
+
+/// What a store shows. What a process left behind looks the same whether it was put right or not.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct View {
+    templates: Vec<Template>,
+    sessions: Vec<Session>,
+    live: Vec<SessionId>,
+    /// With their events, or the number of the oldest that is left.
+    executions: Vec<(Execution, Result<Vec<Event>, u64>)>,
+    /// Those of live sessions.
+    heaps: Vec<(SessionId, u64, u64, Pages)>,
+}
+
+impl View {
+    pub(super) fn of(storage: &Storage) -> Result<Self, StorageError> {
+        let all = PageRequest::first(1_000);
+        let sessions = storage.sessions(&SessionFilter::default(), all)?.items;
+        let live = storage.live_session_ids()?;
+        assert_eq!(storage.live_session_count()?, live.len() as u64);
+        let (mut executions, mut heaps) = (Vec::new(), Vec::new());
+        for session in &sessions {
+            for execution in storage.executions(session.id, PageRequest::first(1_000))?.items {
+                executions.push(as_left(storage, execution)?);
+            }
+        }
+        for id in &live {
+            if let Some(heap) = storage.heap(*id)? {
+                let mut pages = vec![[0; HEAP_PAGE_BYTES]; PAGES];
+                for (number, page) in &heap.base {
+                    pages[*number as usize] = **page;
+                }
+                for patch in heap.patches.iter().flat_map(HeapPatch::pages) {
+                    patch.apply(&mut pages[patch.page as usize]);
+                }
+                heaps.push((*id, heap.at, heap.memory.clock_ms, pages));
+            }
+        }
+        let templates = storage.templates(PageRequest::first(1_000))?.items;
+        Ok(Self { templates, sessions, live, executions, heaps })
+    }
+
+    /// The same, but for when sessions were closed.
+    pub(super) fn without_closing_times(mut self) -> Self {
+        self.sessions.iter_mut().for_each(|session| session.closed_at = None);
+        self
+    }
+
+    pub(super) fn pages(&self, of: SessionId) -> Option<&Pages> {
+        self.heaps.iter().find(|(id, ..)| *id == of).map(|(.., pages)| pages)
+    }
+}
+
+/// An execution and its events; one that was stopped as it was while it ran.
+fn as_left(
+    storage: &Storage,
+    mut execution: Execution,
+) -> Result<(Execution, Result<Vec<Event>, u64>), StorageError> {
+    assert_eq!(storage.execution(execution.id)?.as_ref(), Some(&execution));
+    let mut events = match storage.events(execution.id, 0, 1_000) {
+        Ok(events) => Ok(events.expect("it is listed")),
+        Err(StorageError::EventsExpired { oldest_seq, .. }) => Err(oldest_seq),
+        Err(error) => return Err(error),
+    };
+    let code = execution.error.as_ref().and_then(|error| error.code);
+    if code == Some(ExecutionErrorCode::HostStopped) {
+        assert_eq!(execution.status, ExecutionStatus::Error);
+        if let Ok(events) = &mut events {
+            let last = events.pop().expect("the host said so");
+            assert!(matches!(last.payload, EventPayload::System { .. }), "{last:?}");
+            assert_eq!((Some(last.ts), last.seq), (execution.ended_at, execution.metrics.events));
+        }
+        execution.status = ExecutionStatus::Running;
+        (execution.error, execution.ended_at, execution.metrics.events) = (None, None, 0);
+    }
+    Ok((execution, events))
+}
+
+/// Checks the indexes and totals of a file that was closed.
+pub(super) fn check_inside(disk: &Disk) {
+    let database = disk.copy().database();
+    let tables = Snapshot::open(&database.begin_read().unwrap()).unwrap();
+    let (mut executions, mut events, mut heaps) = (0, 0, 0);
+    for row in tables.executions.iter().unwrap() {
+        executions += row.unwrap().1.value().len() as u64;
+    }
+    for row in tables.events.iter().unwrap() {
+        let (key, row) = row.unwrap();
+        events += row.value().len() as u64;
+        let owner: &[u8; 16] = key.value().first_chunk().unwrap();
+        assert!(tables.executions.get(owner).unwrap().is_some(), "an event of nothing");
+    }
+    for row in tables.heap_pages.iter().unwrap() {
+        heaps += row.unwrap().1.value().len() as u64;
+    }
+    let mut listed = 0;
+    for row in tables.history.iter().unwrap() {
+        let row = row.unwrap();
+        let row = HistoryRow::decode(row.1.value()).unwrap();
+        heaps += row.patch.map_or(0, <[u8]>::len) as u64;
+        let is_there = tables.executions.get(row.execution.as_bytes()).unwrap().is_some();
+        assert!(is_there || row.patch.is_some());
+        listed += u64::from(is_there);
+    }
+    assert_eq!(listed, tables.executions.iter().unwrap().count() as u64, "each is listed once");
+    let totals = Totals::read(&tables.totals).unwrap();
+    assert_eq!((totals.executions.0, totals.events.0, totals.heaps.0), (executions, events, heaps));
+    assert_eq!(tables.running_executions.iter().unwrap().count(), 0);
+    assert_eq!(tables.starting_sessions.iter().unwrap().count(), 0);
+    for row in tables.sessions.iter().unwrap() {
+        let (key, record) = row.unwrap();
+        let session: Session = serde_json::from_slice(record.value()).unwrap();
+        assert_ne!(session.status, SessionStatus::Starting);
+        let is_live = tables.live_sessions.get(key.value()).unwrap().is_some();
+        assert_eq!(is_live, session.status == SessionStatus::Ready);
+    }
+}
