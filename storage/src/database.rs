@@ -167,6 +167,11 @@ impl Slot {
         Err(format!("the disk is full: {free} bytes are free and {needed} needed"))
     }
 
+    /// Whether the file system has so much room.
+    pub(crate) fn has_space(&self, needed: u64) -> bool {
+        self.source.free_bytes().unwrap_or(u64::MAX) >= needed
+    }
+
     /// Whether it takes writes, as far as that is known without writing.
     pub(crate) fn status(&self) -> StorageStatus {
         match &*self.state() {

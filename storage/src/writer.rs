@@ -59,6 +59,10 @@ pub(crate) const SETTLE_AFTER: Duration = Duration::from_millis(25);
 /// bookkeeping, and what is written while others fill the disk.
 const FREE_BESIDE_GROUP: u64 = 8 << 20;
 
+/// The same for what only makes room, so that a disk which is full can be emptied: closing, purging
+/// and sweeping write little and free more.
+const FREE_TO_MAKE_ROOM: u64 = 1 << 20;
+
 /// How much a record grows at most on its way into the file: its page, those above it, and the
 /// copies of them that the last state keeps.
 const GROWTH: u64 = 4;
@@ -158,23 +162,26 @@ impl Writer {
     }
 
     /// Commits a group and answers all of it.
-    fn carry_out(&mut self, group: Vec<WriteRequest>) {
+    fn carry_out(&mut self, mut group: Vec<WriteRequest>) {
         let bytes: u64 = group.iter().map(|write| write.bytes as u64).sum();
-        let (works, replies): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|write| (write.work, (write.reply, write.room))).unzip();
-        self.slot.requests.fetch_add(replies.len() as u64, Ordering::Relaxed);
+        self.slot.requests.fetch_add(group.len() as u64, Ordering::Relaxed);
         if self.slot.wants_reopening()
             && let Err(detail) = self.slot.reopen()
         {
-            return self.answer_unavailable(replies, &detail);
+            return self.answer_unavailable(group.into_iter().map(WriteRequest::reply), &detail);
         }
         // Also when there is nothing to write: it is how a disk that has room again is noticed.
         if let Err(detail) = self.slot.check_space(bytes * GROWTH + FREE_BESIDE_GROUP) {
-            return self.answer_unavailable(replies, &detail);
+            let has_some = self.slot.has_space(bytes * GROWTH + FREE_TO_MAKE_ROOM);
+            let is_refused = |write: &mut WriteRequest| !(has_some && write.work.makes_room());
+            let refused: Vec<_> = group.extract_if(.., is_refused).collect();
+            self.answer_unavailable(refused.into_iter().map(WriteRequest::reply), &detail);
         }
-        if works.is_empty() {
+        if group.is_empty() {
             return;
         }
+        let (works, replies): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|write| (write.work, (write.reply, write.room))).unzip();
         match self.commit(works) {
             Ok(outcomes) => {
                 self.is_settled = false;
@@ -185,7 +192,7 @@ impl Writer {
             }
             Err(detail) => {
                 self.slot.take_down(&detail);
-                self.answer_unavailable(replies, &detail);
+                self.answer_unavailable(replies.into_iter(), &detail);
                 // Once now, so that reads work again; if it fails, before each later group.
                 drop(self.slot.reopen());
             }
@@ -225,7 +232,11 @@ impl Writer {
         Ok(Done { compacted, ..Done::default() })
     }
 
-    fn answer_unavailable(&self, replies: Vec<(Reply, OwnedSemaphorePermit)>, detail: &str) {
+    fn answer_unavailable(
+        &self,
+        replies: impl Iterator<Item = (Reply, OwnedSemaphorePermit)>,
+        detail: &str,
+    ) {
         for (reply, _room) in replies {
             drop(reply.send(Err(self.slot.unavailable(detail.to_owned()))));
         }

@@ -3,7 +3,9 @@
 
 use super::disk::{Disk, Operation};
 use super::{session, steady};
-use crate::{Session, Storage, StorageError, StorageOptions, StorageStatus};
+use crate::{
+    Retention, Session, SessionStatus, Storage, StorageError, StorageOptions, StorageStatus,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -55,6 +57,26 @@ async fn a_full_disk_takes_no_writes_until_there_is_room_and_reads_go_on() {
     assert!(!is_refused(&storage, second.clone()).await);
     assert_eq!(storage.session(second.id).unwrap(), Some(second));
     assert_eq!(storage.status(), StorageStatus::Ready);
+}
+
+#[tokio::test]
+async fn what_only_makes_room_is_carried_out_on_a_full_disk_down_to_its_end() {
+    let disk = Disk::formatted();
+    let (storage, free) = open(&disk, steady());
+    let session = session();
+    storage.put_session(session.clone()).await.unwrap();
+    free.store(LITTLE, Ordering::Relaxed);
+    assert!(is_refused(&storage, session.clone()).await);
+    let closed = Session { status: SessionStatus::Closed, ..session.clone() };
+    storage.put_session(closed).await.unwrap();
+    storage.purge_session(session.id).await.unwrap();
+    while storage.sweep(Retention::default()).await.unwrap().is_unfinished() {}
+    assert_eq!(storage.contents().unwrap().unswept_sessions, 0);
+    // It is full all the same, and says so.
+    assert!(matches!(storage.status(), StorageStatus::NoSpace { .. }), "{:?}", storage.status());
+    free.store(1 << 19, Ordering::Relaxed);
+    let swept = storage.sweep(Retention::default()).await;
+    assert!(matches!(swept, Err(StorageError::Unavailable { .. })), "{swept:?}");
 }
 
 #[tokio::test]

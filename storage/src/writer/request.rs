@@ -53,6 +53,13 @@ pub(crate) struct WriteRequest {
     pub(crate) room: OwnedSemaphorePermit,
 }
 
+impl WriteRequest {
+    /// Whom to answer, and the room that is given back with that.
+    pub(crate) fn reply(self) -> (Reply, OwnedSemaphorePermit) {
+        (self.reply, self.room)
+    }
+}
+
 /// A change to a template; gives whether it is to be kept.
 pub(crate) type TemplateChange = Box<dyn FnOnce(&mut Template) -> bool + Send>;
 
@@ -70,6 +77,19 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// Whether it only makes room: on a disk that is full, that is what is still carried out.
+    pub(crate) fn makes_room(&self) -> bool {
+        match self {
+            Self::PurgeSession { .. } | Self::DeleteTemplate { .. } | Self::Sweep(_) => true,
+            Self::PutSession(session) => !session.status.is_live(),
+            Self::CreateTemplate { .. }
+            | Self::UpdateTemplate { .. }
+            | Self::PostponeExpiry { .. }
+            | Self::CommitExecution(_)
+            | Self::Abandon { .. } => false,
+        }
+    }
+
     /// The bytes of its records: what it costs to hold and to write. One that has none counts as
     /// a record of some size that it will read and write.
     pub(crate) fn bytes(&self) -> usize {
