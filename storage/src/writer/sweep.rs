@@ -10,14 +10,14 @@
 //! itself.
 
 use super::heap::{base, drop_patches};
-use super::totals::Totals;
+use super::totals::{Bytes, Totals};
 use crate::database::Fault;
 use crate::execution::Execution;
 use crate::id::{ExecutionId, SessionId};
 use crate::retention::{Bounds, Retention};
-use crate::tables::{HistoryRow, Noun, Tables, all_of, get, number_of, numbered};
+use crate::tables::{HistoryRow, Noun, Numbered, Record, Tables, all_of, get, number_of, numbered};
 use crate::time::now;
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::{ReadableTable, ReadableTableMetadata, Table};
 
 /// Rows that one step removes: some milliseconds of the writer's time.
 const MAX_ROWS: u64 = 512;
@@ -84,17 +84,7 @@ fn sweep_heap(
         return Ok(false);
     };
     let owner = session.as_bytes();
-    let (first, last) = all_of(owner);
-    let room = usize::try_from(swept.room()).unwrap_or(usize::MAX);
-    let mut pages = Vec::new();
-    for row in tables.heap_pages.range::<&[u8; 24]>(&first..=&last)?.take(room) {
-        pages.push(*row?.0.value());
-    }
-    for key in &pages {
-        let removed = tables.heap_pages.remove(key)?.map_or(0, |row| row.value().len());
-        totals.heaps.replace(removed, 0);
-    }
-    swept.rows += pages.len() as u64;
+    swept.rows += remove_first(&mut tables.heap_pages, &mut totals.heaps, owner, swept.room())?;
     if swept.room() == 0 {
         return Ok(true);
     }
@@ -266,19 +256,31 @@ fn remove_events(
     most: u64,
     swept: &mut Swept,
 ) -> Result<(), Fault> {
-    let (first, last) = all_of(id.as_bytes());
-    let most = usize::try_from(swept.room().min(most)).unwrap_or(usize::MAX);
-    let mut events = Vec::new();
-    for row in tables.events.range::<&[u8; 24]>(&first..=&last)?.take(most) {
-        events.push(*row?.0.value());
-    }
-    for key in &events {
-        let removed = tables.events.remove(key)?.map_or(0, |row| row.value().len());
-        totals.events.replace(removed, 0);
-    }
-    swept.events += events.len() as u64;
-    swept.rows += events.len() as u64;
+    let most = swept.room().min(most);
+    let removed = remove_first(&mut tables.events, &mut totals.events, id.as_bytes(), most)?;
+    swept.events += removed;
+    swept.rows += removed;
     Ok(())
+}
+
+/// Removes the first rows of an owner, at most so many; gives how many.
+fn remove_first(
+    table: &mut Table<'_, Numbered, Record>,
+    total: &mut Bytes,
+    owner: &[u8; 16],
+    most: u64,
+) -> Result<u64, Fault> {
+    let (first, last) = all_of(owner);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut keys = Vec::new();
+    for row in table.range::<&[u8; 24]>(&first..=&last)?.take(most) {
+        keys.push(*row?.0.value());
+    }
+    for key in &keys {
+        let bytes = table.remove(key)?.map_or(0, |row| row.value().len());
+        total.replace(bytes, 0);
+    }
+    Ok(keys.len() as u64)
 }
 
 /// Takes a removed execution out of its session's history, unless its row has a patch that the heap
