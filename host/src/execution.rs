@@ -330,13 +330,11 @@ impl Run<'_> {
 
     /// Makes what was committed the state to go back to.
     fn adopt(&mut self, changes: Option<Changes>, told: Option<Told>, ordinal: u64) {
-        let Some(Changes { delta, told: _ }) = changes else { return };
+        let (Some(Changes { delta, told: _ }), Some(told)) = (changes, told) else { return };
         let heap = &mut self.slot.awake().heap;
         let pages: Vec<usize> = delta.pages.iter().map(|(number, _)| *number).collect();
         heap.apply(delta);
-        if let Some(told) = told {
-            heap.committed(ordinal, told, &pages);
-        }
+        heap.committed(ordinal, told, &pages);
     }
 }
 

@@ -17,7 +17,7 @@ mod tracker;
 
 pub(crate) use kernel::{PageWatch, thread_faults};
 use stored::Stored;
-pub(crate) use stored::{NotAHeap, Told};
+pub(crate) use stored::Told;
 pub use tracker::PageTracking;
 pub(crate) use tracker::Tracker;
 

@@ -20,7 +20,7 @@ use crate::runtime::{Runtime, RuntimeOptions};
 use crate::startup::blocking;
 use crate::worktree::Worktree;
 use std::sync::Arc;
-use vm_storage::Session;
+use vm_storage::{Session, StorageError};
 
 /// What one session's executions work on, one at a time.
 pub(crate) struct Slot {
@@ -108,11 +108,8 @@ impl Slot {
                 return Ok((Heap::new(image), 0));
             };
             let clock_ms = stored.memory.clock_ms;
-            let heap = Heap::load(&image, stored, max_bytes);
-            let detail = |error: crate::heap::NotAHeap| error.to_string();
-            let heap = heap.map_err(|error| vm_storage::StorageError::DamagedHeap {
-                session,
-                detail: detail(error),
+            let heap = Heap::load(&image, stored, max_bytes).map_err(|error| {
+                StorageError::DamagedHeap { session, detail: error.to_string() }
             })?;
             Ok::<_, HostError>((heap, clock_ms))
         });
