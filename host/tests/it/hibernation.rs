@@ -4,7 +4,7 @@ use crate::harness::{TestHost, console, template, with_fs, with_startup};
 use serde_json::json;
 use std::fs;
 use std::time::Duration;
-use vm_host::{GuestError, HostError, Source};
+use vm_host::{GuestError, HostError, HostStats, Source};
 use vm_storage::{ExecutionErrorCode, ExecutionStatus, SessionFilter, SessionId, SessionStatus};
 
 fn repl(input: &str) -> Source {
@@ -23,9 +23,14 @@ async fn a_session_that_idles_leaves_the_memory_and_nobody_sees_a_difference() {
     let test = TestHost::with(|options| options.idle_hibernate = Duration::from_millis(20)).await;
     let session = test.session(template()).await;
     test.repl(session, "var n = 41").await;
-    until(|| test.host.stats().held_sessions == 0).await;
+    // A slow machine can let it idle between its creation and its line too, and the counts follow
+    // the session's leaving one after the other.
+    let left = |stats: HostStats| {
+        (stats.held_sessions, stats.instances) == (0, 0) && stats.hibernations > 0
+    };
+    until(|| left(test.host.stats())).await;
     let stats = test.host.stats();
-    assert_eq!((stats.live_sessions, stats.instances, stats.hibernations), (1, 0, 1));
+    assert_eq!(stats.live_sessions, 1);
     assert_eq!(test.host.session(session).await.unwrap().status, SessionStatus::Ready);
     assert_eq!(test.host.summary().await.unwrap().live_session_ids, [session]);
     assert_eq!(test.preview(session, "++n").await, "42");
