@@ -8,7 +8,7 @@ mod error;
 pub use error::{ClientError, Refusal};
 
 use crate::wire::{
-    AddCapability, AddName, AddStartupFile, BASE, BackupMade, Capability, CatalogueEntry,
+    AddCapability, AddName, AddStartupFile, Artifact, BASE, BackupMade, Capability, CatalogueEntry,
     Compacted, CreateSession, CreateTemplate, Execution, Health, MakeBackup, NameChanged, RunFile,
     RunSnippet, RuntimeSummary, Session, StartupFile, Stats, Template, TemplateDeleted,
     TemplateDetail, UpdateTemplate,
@@ -168,6 +168,17 @@ impl Client {
     /// Deletes a template.
     pub async fn delete_template(&self, id: TemplateId) -> Answer<TemplateDeleted> {
         self.delete(&format!("/templates/{id}")).await
+    }
+
+    /// The modules that a template's libraries and startup files were made into, oldest first.
+    pub async fn artifacts(&self, id: TemplateId) -> Answer<Vec<Artifact>> {
+        self.get(&format!("/templates/{id}/artifacts")).await
+    }
+
+    /// The bytes of one of them.
+    pub async fn artifact(&self, id: TemplateId, hash: &str) -> Answer<Bytes> {
+        let path = format!("/templates/{id}/artifacts/{}", encoded(hash));
+        Ok(self.request::<()>(Method::GET, &path, None).await?.0)
     }
 
     /// What a template grants.
@@ -362,6 +373,17 @@ impl Client {
         path: &str,
         body: Option<&B>,
     ) -> Answer<(R, HeaderMap)> {
+        let (body, headers) = self.request(method, path, body).await?;
+        let answer = serde_json::from_slice(&body).map_err(|error| self.protocol(&error))?;
+        Ok((answer, headers))
+    }
+
+    async fn request<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Answer<(Bytes, HeaderMap)> {
         let body = body.map(|body| {
             serde_json::to_vec(body).expect("checked by their types: the shapes of `wire` are JSON")
         });
@@ -382,8 +404,7 @@ impl Client {
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
         let body = body.map_err(unreachable)?.to_bytes();
         if status.is_success() {
-            let answer = serde_json::from_slice(&body).map_err(|error| self.protocol(&error))?;
-            return Ok((answer, headers));
+            return Ok((body, headers));
         }
         Err(self.refusal(status, &body))
     }

@@ -63,6 +63,8 @@ codes! {
     SessionNotFound = NOT_FOUND "SESSION_NOT_FOUND",
     /// There is no such execution.
     ExecutionNotFound = NOT_FOUND "EXECUTION_NOT_FOUND",
+    /// The template has no such module.
+    ArtifactNotFound = NOT_FOUND "ARTIFACT_NOT_FOUND",
     /// The worktree has no such file.
     FileNotFound = NOT_FOUND "FILE_NOT_FOUND",
     /// The session is starting, crashed or closed.
@@ -192,6 +194,9 @@ impl From<HostError> for ApiError {
             }
             HostError::GuestUnavailable { session, source: _ } => {
                 of(ErrorCode::GuestUnavailable).with("session_id", session)
+            }
+            HostError::ArtifactNotFound { template, hash } => {
+                of(ErrorCode::ArtifactNotFound).with("template_id", template).with("hash", hash)
             }
             HostError::BackupExists { name } => of(ErrorCode::BackupExists).with("name", name),
             HostError::Backup(cause) => Self {

@@ -2,9 +2,11 @@
 //!
 //! Invariant: the shapes are those of docs/api.md.
 
+mod artifact;
 mod ops;
 mod request;
 
+pub use artifact::{Artifact, ArtifactInput};
 pub use ops::{BackupMade, Compacted, RemovedStats, SessionStats, Stats, StorageStats};
 pub(crate) use request::{
     AddCapability, AddName, AddStartupFile, CreateSession, CreateTemplate, MakeBackup, Nothing,

@@ -21,9 +21,14 @@ pub mod exports {
     pub const MEMORY: &str = "memory";
     /// `() -> ()`: makes the JavaScript runtime in a fresh memory.
     pub const INITIALIZE: &str = "_initialize";
-    /// `(seed: i64, flags: i32) -> ()`: see [`super::begin_flags`].
+    /// `(flags: i32) -> ()`: see [`super::realm_flags`]. Needs no call when there are none.
+    pub const CONFIGURE: &str = "vm_configure";
+    /// `() -> ()`: has a memory that was restored draw fresh entropy when it needs some.
+    pub const FORGET_ENTROPY: &str = "vm_forget_entropy";
+    /// `(seed: i64, flags: i32) -> ()`: what guests had instead of [`CONFIGURE`] that were given
+    /// their entropy.
     pub const BEGIN: &str = "vm_begin";
-    /// `(seed: i64) -> ()`: new entropy for a memory that was restored.
+    /// `(seed: i64) -> ()`: what they had instead of [`FORGET_ENTROPY`].
     pub const RESEED: &str = "vm_reseed";
     /// `(len) -> address`, 0 when memory is short.
     pub const ALLOC: &str = "vm_alloc";
@@ -41,8 +46,8 @@ pub mod exports {
     pub const DRAIN: &str = "vm_drain";
 }
 
-/// Flags of `vm_begin`.
-pub mod begin_flags {
+/// Flags of `vm_configure` and `vm_begin`.
+pub mod realm_flags {
     /// The template has no console.
     pub const NO_CONSOLE: u32 = 1;
 }

@@ -1,8 +1,10 @@
-//! Backups: folders with a copy of the database and of the guests that its sessions run.
+//! Backups: folders with a copy of the database, of the guests that its sessions run, and of the
+//! template modules, on whose images some of them begin.
 //!
 //! ```text
 //! BACKUPS/NAME/vm-system.redb      the database, as it was at one moment
 //! BACKUPS/NAME/guests/HASH.wasm
+//! BACKUPS/NAME/modules/….wasm
 //! ```
 //!
 //! Invariant: a folder of a backup's own name is whole; one that is being made, or was when the
@@ -18,6 +20,7 @@ use vm_storage::StorageError;
 
 const DATABASE: &str = "vm-system.redb";
 const GUESTS: &str = "guests";
+const MODULES: &str = "modules";
 
 /// A backup that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +42,12 @@ impl Host {
         let no_folder = || HostError::Backup("there is no folder for backups".to_owned());
         let folder = self.backup_dir().ok_or_else(no_folder)?;
         let (storage, guests) = (self.storage().clone(), self.guest_dir());
+        let modules = self.module_dir();
         let name = name.to_owned();
         // One at a time: each holds on to what the store had when it began.
         let _turn = self.backup_turn().await;
+        // No image is removed that the copy of the database needs.
+        let _held = self.artifacts().hold().await;
         blocking(move || {
             let (path, draft) = (folder.join(&name), folder.join(format!(".{name}.draft")));
             if fs::symlink_metadata(&path).is_ok() {
@@ -49,7 +55,8 @@ impl Host {
             }
             let made = prepare(&draft).map_err(HostError::backup).and_then(|()| {
                 let database_bytes = storage.backup(&draft.join(DATABASE)).map_err(of_storage)?;
-                copy_guests(guests.as_deref(), &draft.join(GUESTS)).map_err(HostError::backup)?;
+                copy_wasm(guests.as_deref(), &draft.join(GUESTS)).map_err(HostError::backup)?;
+                copy_wasm(modules.as_deref(), &draft.join(MODULES)).map_err(HostError::backup)?;
                 publish(&folder, &draft, &path).map_err(HostError::backup)?;
                 Ok(BackupMade { path, database_bytes })
             });
@@ -63,13 +70,19 @@ impl Host {
     }
 }
 
-/// Puts a backup in the place of a database that is not there, and its guests beside it.
+/// Puts a backup in the place of a database that is not there, and its guests and modules beside it.
 ///
 /// # Errors
 /// `Backup` when it cannot be read or its copy not be written, and what opening a database gives.
-pub fn restore_backup(backup: &Path, database: &Path, guest_dir: &Path) -> Result<(), HostError> {
+pub fn restore_backup(
+    backup: &Path,
+    database: &Path,
+    guest_dir: &Path,
+    module_dir: &Path,
+) -> Result<(), HostError> {
     // The database comes last: with it there, the rest is.
-    copy_guests(Some(&backup.join(GUESTS)), guest_dir).map_err(HostError::backup)?;
+    copy_wasm(Some(&backup.join(GUESTS)), guest_dir).map_err(HostError::backup)?;
+    copy_wasm(Some(&backup.join(MODULES)), module_dir).map_err(HostError::backup)?;
     vm_storage::restore(&backup.join(DATABASE), database).map_err(of_storage)
 }
 
@@ -88,7 +101,7 @@ fn prepare(draft: &Path) -> io::Result<()> {
     fs::create_dir_all(draft)
 }
 
-fn copy_guests(from: Option<&Path>, to: &Path) -> io::Result<()> {
+fn copy_wasm(from: Option<&Path>, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     let entries = match from.map(fs::read_dir) {
         Some(Ok(entries)) => entries,

@@ -4,7 +4,7 @@
 use crate::engine::{Engine, EngineOptions};
 use crate::heap::{Heap, PAGE};
 use crate::recorder::SharedRecorder;
-use crate::runtime::{Console, Grants, Runtime, RuntimeOptions, Script, SessionClock};
+use crate::runtime::{Grants, Runtime, RuntimeOptions, Script, SessionClock};
 use crate::scheduler::{Concurrency, Scheduler};
 use crate::{HostError, PageTracking};
 use std::path::PathBuf;
@@ -75,7 +75,7 @@ impl BareEngine {
             clock: SessionClock::starting(),
             max_memory_bytes: MAX_MEMORY_BYTES,
             grants: Grants::default(),
-            console: Console::Present,
+            realm_flags: 0,
         }
     }
 

@@ -1,5 +1,4 @@
-//! The one WebAssembly engine, the guest's compiled code, and the base image that sessions start
-//! from.
+//! The one WebAssembly engine, the guest's compiled code, and the images that sessions start from.
 //!
 //! Invariant: everything here is made once and shared by all sessions; nothing of it changes
 //! afterwards. The base image of a guest is the same bytes every time: it is made under a clock that
@@ -11,6 +10,8 @@ mod guests;
 mod image;
 
 pub use guests::GuestError;
+pub(crate) use guests::hash;
+pub(crate) use image::{MAX_IMAGE_BYTES, encode as encode_image};
 
 use crate::error::HostError;
 use crate::heap::{PageTracking, PageWatch};
@@ -65,16 +66,45 @@ pub(crate) struct Engine {
     others: OtherGuests,
 }
 
+/// What a module is made ready with.
+#[derive(Clone)]
+pub(crate) struct Linking {
+    wasm: wasmtime::Engine,
+    linker: Linker<State>,
+}
+
 /// A guest, ready to run.
+#[derive(Clone)]
 pub(crate) struct Guest {
     /// Its code, importing its memory.
     pub(crate) code: Module,
-    /// A memory in which it has been initialised.
-    pub(crate) base: InstancePre<State>,
+    /// A memory in which it has been initialised, and in which a template's startup may have run.
+    pub(crate) memory: InstancePre<State>,
     /// The bytes of that memory.
     pub(crate) image: Arc<[u8]>,
     /// What a heap that differs from that memory is tied to.
     pub(crate) binding: EngineBinding,
+    pub(crate) seeding: Seeding,
+    /// Whether nothing but its initialisation has run in the memory.
+    kind: ImageKind,
+}
+
+/// Where the seed of a guest's random numbers comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seeding {
+    /// The host gives it one before it runs, as to all guests of before it could ask.
+    ByHost,
+    /// It asks for one when it first draws a number.
+    ByGuest,
+}
+
+/// What has run in an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ImageKind {
+    /// The guest's initialisation alone.
+    Base,
+    /// A template's startup.
+    Template,
 }
 
 /// What the engine is made for.
@@ -115,24 +145,21 @@ impl Engine {
         })
     }
 
-    /// The guest that a stored heap belongs to: what it would be restored in.
+    /// The guest that a stored heap belongs to, with its base image.
     pub(crate) async fn guest_of(&self, binding: &EngineBinding) -> Result<Arc<Guest>, GuestError> {
-        if *binding == self.guest.binding {
-            return Ok(Arc::clone(&self.guest));
-        }
         if binding.imports != IMPORTS_VERSION {
             let (found, supported) = (binding.imports, IMPORTS_VERSION);
             return Err(GuestError::Imports { found, supported });
         }
-        let guest = if binding.guest == self.guest.binding.guest {
-            Arc::clone(&self.guest)
-        } else {
-            self.others.get(&self.wasm, &self.linker, &binding.guest).await?
-        };
-        if guest.binding.image != binding.image {
-            return Err(GuestError::Image);
+        if binding.guest == self.guest.binding.guest {
+            return Ok(Arc::clone(&self.guest));
         }
-        Ok(guest)
+        self.others.get(&self.wasm, &self.linker, &binding.guest).await
+    }
+
+    /// What modules are made ready with, elsewhere than here.
+    pub(crate) fn linking(&self) -> Linking {
+        Linking { wasm: self.wasm.clone(), linker: self.linker.clone() }
     }
 
     /// How changed pages are found.
@@ -159,10 +186,46 @@ impl Guest {
         let base = image::encode(&image);
         let binding =
             EngineBinding { guest: hash, imports: IMPORTS_VERSION, image: guests::hash(&base) };
-        let base = Module::new(wasm, base).map_err(HostError::engine)?;
-        let base = linker.instantiate_pre(&base).map_err(HostError::engine)?;
-        Ok(Self { code, base, image, binding })
+        let memory = memory(wasm, linker, &base)?;
+        let seeding = match code.get_export(exports::FORGET_ENTROPY) {
+            Some(_) => Seeding::ByGuest,
+            None => Seeding::ByHost,
+        };
+        Ok(Self { code, memory, image, binding, seeding, kind: ImageKind::Base })
     }
+
+    /// Whether nothing but its initialisation has run in its memory.
+    pub(crate) fn is_base(&self) -> bool {
+        self.kind == ImageKind::Base
+    }
+
+    /// The guest with a memory in which a template's startup has run: `module`, of that hash, as
+    /// [`encode_image`] makes it, with whatever sections of no meaning to the engine.
+    ///
+    /// # Errors
+    /// When it is no such module.
+    pub(crate) fn with_image(
+        &self,
+        linking: &Linking,
+        module: &[u8],
+        hash: String,
+    ) -> Result<Self, HostError> {
+        let image =
+            image::decode(module).map_err(|reason| HostError::Engine(reason.to_string()))?;
+        let memory = memory(&linking.wasm, &linking.linker, module)?;
+        let binding = EngineBinding { image: hash, ..self.binding.clone() };
+        let (code, seeding) = (self.code.clone(), self.seeding);
+        Ok(Self { code, memory, image: image.into(), binding, seeding, kind: ImageKind::Template })
+    }
+}
+
+fn memory(
+    wasm: &wasmtime::Engine,
+    linker: &Linker<State>,
+    image: &[u8],
+) -> Result<InstancePre<State>, HostError> {
+    let module = Module::new(wasm, image).map_err(HostError::engine)?;
+    linker.instantiate_pre(&module).map_err(HostError::engine)
 }
 
 fn watch(tracking: PageTracking) -> Option<Arc<PageWatch>> {

@@ -121,6 +121,14 @@ pub enum HostError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// A template has no such artifact.
+    #[error("template {template} has no artifact {hash}")]
+    ArtifactNotFound {
+        /// The template.
+        template: TemplateId,
+        /// What was asked for.
+        hash: String,
+    },
     /// There is a backup of this name.
     #[error("there is a backup {name} already")]
     BackupExists {

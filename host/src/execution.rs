@@ -19,6 +19,7 @@
 
 mod drive;
 
+use crate::artifacts::BrokenPart;
 use crate::error::HostError;
 use crate::heap::{Delta, Told};
 use crate::host::Host;
@@ -28,7 +29,6 @@ use crate::recorder::{Observer, SharedRecorder};
 use crate::running::Entry;
 use crate::runtime::{Failure, Runtime, Script};
 use crate::scheduler::Admission;
-use crate::template_module::BrokenPart;
 use drive::{Checkpoint, drive};
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -321,7 +321,9 @@ impl Run<'_> {
             self.slot.clear();
         } else {
             self.adopt(changes, told, ordinal);
-            if sheds || end.is_err() || self.host.engine().places.are_wanted() {
+            let may_drop = sheds || end.is_err() || self.host.engine().places.are_wanted();
+            // The next startup file runs in the same instance, which its module is linked to.
+            if may_drop && self.then != Some(SessionStatus::Starting) {
                 self.slot.drop_runtime();
             }
         }

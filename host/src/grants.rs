@@ -5,7 +5,7 @@
 use crate::engine::Guest;
 use crate::imports::{Access, Files};
 use crate::limits;
-use crate::runtime::{Console, Grants, RuntimeOptions, SessionClock};
+use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::worktree::Worktree;
 use std::sync::Arc;
 use vm_storage::{CapabilityKind, Session, TemplateSnapshot};
@@ -31,8 +31,13 @@ pub(crate) fn runtime_options(
         clock: SessionClock::of(session),
         max_memory_bytes,
         grants: Grants { modules: template.modules.clone(), files },
-        console: if template.settings.runtime.console { Console::Present } else { Console::Absent },
+        realm_flags: realm_flags(template),
     }
+}
+
+/// What a realm is told of its template.
+pub(crate) fn realm_flags(template: &TemplateSnapshot) -> u32 {
+    if template.settings.runtime.console { 0 } else { vm_guest::abi::realm_flags::NO_CONSOLE }
 }
 
 /// Writing is granted by an enabled capability named `fs` whose config says `{"write": true}`.

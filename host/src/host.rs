@@ -10,6 +10,7 @@ mod options;
 pub use execute::Source;
 pub use options::{HostOptions, HostStats};
 
+use crate::artifacts::{ArtifactOptions, Artifacts};
 use crate::engine::{Engine, EngineOptions};
 use crate::error::HostError;
 use crate::hibernate::hibernate_idle_sessions;
@@ -19,7 +20,6 @@ use crate::recorder::Observer;
 use crate::running::Running;
 use crate::scheduler::Scheduler;
 use crate::startup::{SessionRequest, Startup, blocking};
-use crate::template_module::TemplateModules;
 use crate::upkeep::keep_up;
 use crate::worktree::Roots;
 use std::borrow::Cow;
@@ -38,13 +38,14 @@ struct Inner {
     engine: Engine,
     storage: Storage,
     sessions: Registry,
-    modules: TemplateModules,
+    artifacts: Artifacts,
     libraries: Arc<LibraryFolder>,
     roots: Arc<Roots>,
     ceilings: Limits,
     max_resident: u32,
     retention: Retention,
     guest_dir: Option<PathBuf>,
+    module_dir: Option<PathBuf>,
     backup_dir: Option<PathBuf>,
     backing_up: tokio::sync::Mutex<()>,
     scheduler: Scheduler,
@@ -89,27 +90,34 @@ impl Host {
             guest_dir: options.guest_dir.clone(),
             tracking: options.page_tracking,
         };
+        let artifacts = ArtifactOptions {
+            folder: options.module_dir.clone(),
+            max_bytes: options.max_module_bytes,
+            forms: options.forms,
+        };
         let (worktree_roots, counted) = (options.worktree_roots, storage.clone());
         let made = blocking(move || {
             let roots = Roots::open(&worktree_roots)?;
             Ok::<_, HostError>((
                 roots,
                 Engine::new(&guest, &engine)?,
+                Artifacts::open(artifacts),
                 counted.live_session_count()?,
             ))
         });
-        let (roots, engine, live) = made.await??;
+        let (roots, engine, artifacts, live) = made.await??;
         let host = Self(Arc::new(Inner {
             engine,
             storage,
             sessions: Registry::new(options.max_sessions, live),
-            modules: TemplateModules::new(),
+            artifacts,
             libraries: Arc::new(LibraryFolder::open(&options.library_dir)),
             roots: Arc::new(roots),
             ceilings: options.ceilings,
             max_resident: options.max_resident,
             retention: options.retention,
             guest_dir: options.guest_dir,
+            module_dir: options.module_dir,
             backup_dir: options.backup_dir,
             backing_up: tokio::sync::Mutex::default(),
             scheduler: Scheduler::new(options.concurrency),
@@ -203,7 +211,8 @@ impl Host {
             executions_removed: self.0.executions_removed.load(Ordering::Relaxed),
             events_removed: self.0.events_removed.load(Ordering::Relaxed),
             executions: self.0.scheduler.admitted(),
-            template_modules_compiled: self.0.modules.compiled(),
+            template_modules_compiled: self.0.artifacts.compiled(),
+            template_images_made: self.0.artifacts.images_made(),
             page_tracking: self.0.engine.tracking(),
         }
     }
@@ -219,6 +228,10 @@ impl Host {
 
     pub(crate) fn guest_dir(&self) -> Option<PathBuf> {
         self.0.guest_dir.clone()
+    }
+
+    pub(crate) fn module_dir(&self) -> Option<PathBuf> {
+        self.0.module_dir.clone()
     }
 
     pub(crate) fn backup_dir(&self) -> Option<PathBuf> {
@@ -258,8 +271,8 @@ impl Host {
         &self.0.sessions
     }
 
-    pub(crate) fn modules(&self) -> &TemplateModules {
-        &self.0.modules
+    pub(crate) fn artifacts(&self) -> &Artifacts {
+        &self.0.artifacts
     }
 
     pub(crate) fn libraries(&self) -> Arc<LibraryFolder> {

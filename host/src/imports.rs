@@ -1,4 +1,4 @@
-//! The host functions that the guest imports: WASI preview 1, granting nothing, and our own three.
+//! The host functions that the guest imports: WASI preview 1, granting nothing, and our own.
 //!
 //! Invariant: every pointer, length, number and text that comes through here is checked before it
 //! is used; a guest that sends nonsense is stopped with a [`Stop`], never believed.
@@ -6,12 +6,15 @@
 pub(crate) mod decode;
 mod files;
 mod output;
+mod sources;
+mod witness;
 
 pub(crate) use files::{Access, Files};
 pub(crate) use output::{CurrentRecorder, OutputSink};
+pub(crate) use witness::{Answer, Asked, Unrepeatable, Witness};
 
 use crate::recorder::OutputLimit;
-use crate::runtime::State;
+use crate::runtime::{Grants, State};
 use decode::{Emitted, Span};
 use vm_guest::abi::{HOST_MODULE, Operation, UnknownNumber};
 use wasmtime::{Caller, Linker};
@@ -42,6 +45,7 @@ pub(crate) enum Stop {
 /// Adds WASI and our functions, by the names that the guest imports them under.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, State::wasi)?;
+    sources::add_to_linker(linker)?;
     linker.func_wrap(HOST_MODULE, "emit", emit)?;
     linker.func_wrap_async(HOST_MODULE, "call", |caller, args| Box::new(call(caller, args)))?;
     linker.func_wrap(HOST_MODULE, "take", take)?;
@@ -79,22 +83,46 @@ async fn call(mut caller: Caller<'_, State>, args: CallArgs) -> wasmtime::Result
     let flags = args.1;
     let decoded = decoded(&caller, args).map_err(wasmtime::Error::new)?;
     let decode::Call { operation, name, data } = decoded;
-    let answer = match (operation, name, caller.data().files().cloned()) {
-        (_, None, _) => Err("ENAMETOOLONG\nname too long".to_owned()),
-        (Operation::Require, Some(name), _) if caller.data().has_module(&name) => Ok(Vec::new()),
-        (Operation::Require, Some(_), _) => {
-            Err("MODULE_NOT_ALLOWED\nthe template lacks it".to_owned())
+    let answer = match name {
+        None => Err("ENAMETOOLONG\nname too long".to_owned()),
+        Some(name) => {
+            let grants = caller.data().grants().clone();
+            let answer = grants.answer(operation, flags, &name, data).await;
+            if let Some(witness) = caller.data_mut().witness() {
+                witness.note(operation, flags, &name, &answer);
+            }
+            answer
         }
-        // Files are not reached through a module that the template lacks, even by a guest that
-        // makes the call without asking for the module first.
-        (_, Some(_), None) => Err("EACCES\npermission denied".to_owned()),
-        (operation, Some(name), Some(files)) => files.call(operation, flags, name, data).await,
     };
     let failed = answer.is_err();
     let answer = answer.unwrap_or_else(String::into_bytes);
     let len = i64::try_from(answer.len()).expect("checked by its source: it is in memory");
     caller.data_mut().set_answer(answer);
     Ok(if failed { -1 - len } else { len })
+}
+
+impl Grants {
+    /// What a session is answered; an error is a code and a reason with a newline between them.
+    pub(crate) async fn answer(
+        &self,
+        operation: Operation,
+        flags: u32,
+        name: &str,
+        data: Vec<u8>,
+    ) -> Result<Vec<u8>, String> {
+        match (operation, &self.files) {
+            (Operation::Require, _) if self.modules.iter().any(|module| module == name) => {
+                Ok(Vec::new())
+            }
+            (Operation::Require, _) => Err("MODULE_NOT_ALLOWED\nthe template lacks it".to_owned()),
+            // Files are not reached through a module that the template lacks, even by a guest that
+            // makes the call without asking for the module first.
+            (_, None) => Err("EACCES\npermission denied".to_owned()),
+            (operation, Some(files)) => {
+                files.clone().call(operation, flags, name.to_owned(), data).await
+            }
+        }
+    }
 }
 
 fn decoded(caller: &Caller<'_, State>, args: CallArgs) -> Result<decode::Call, Stop> {

@@ -35,6 +35,7 @@
 //! # }
 //! ```
 
+mod artifacts;
 mod backup;
 #[cfg(feature = "bench")]
 pub mod bare;
@@ -62,12 +63,14 @@ mod running;
 mod runtime;
 mod scheduler;
 mod startup;
-mod template_module;
 #[cfg(test)]
 mod upgrade_tests;
 mod upkeep;
 mod worktree;
 
+pub use artifacts::{
+    Artifact, ArtifactForm, ArtifactInput, ArtifactSource, Forms, InputAnswer, SourceKind,
+};
 pub use backup::{BackupMade, restore_backup};
 pub use engine::GuestError;
 pub use error::{Capacity, FileError, HostError, LibraryError, PathError, WorktreeError};

@@ -4,6 +4,7 @@
 //! an event only once it is durable. So memory is looked at first and the store after it: what
 //! leaves memory in between is in the store by then.
 
+use crate::artifacts::Artifact;
 use crate::error::HostError;
 use crate::host::Host;
 use crate::startup::blocking;
@@ -44,6 +45,25 @@ impl Host {
         page: PageRequest<TemplateId>,
     ) -> Result<Page<Template, TemplateId>, HostError> {
         self.read(move |storage| storage.templates(page)).await
+    }
+
+    /// The modules that a template's libraries and startup files were made into, oldest first.
+    ///
+    /// # Errors
+    /// `TemplateNotFound`, and the states of the store.
+    pub async fn list_artifacts(&self, id: TemplateId) -> Result<Vec<Artifact>, HostError> {
+        self.template(id).await?;
+        self.artifacts().list(id).await
+    }
+
+    /// The bytes of one of them, a WebAssembly module.
+    ///
+    /// # Errors
+    /// `TemplateNotFound`, `ArtifactNotFound`, and the states of the store.
+    pub async fn artifact(&self, template: TemplateId, hash: &str) -> Result<Vec<u8>, HostError> {
+        self.template(template).await?;
+        let module = self.artifacts().download(template, hash).await;
+        module.ok_or_else(|| HostError::ArtifactNotFound { template, hash: hash.to_owned() })
     }
 
     /// One session.

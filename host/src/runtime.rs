@@ -9,12 +9,12 @@ mod start;
 mod state;
 
 pub(crate) use clock::SessionClock;
-pub(crate) use state::{Grants, State};
+pub(crate) use state::{Grants, Sources, State};
 
 use crate::engine::Guest;
 use crate::error::HostError;
 use crate::heap::{Delta, Heap, Tracker};
-use crate::imports::Stop;
+use crate::imports::{Asked, Stop, Unrepeatable, Witness};
 use crate::live::Closing;
 use crate::places::Place;
 use crate::recorder::{OutputLimit, SharedRecorder};
@@ -119,17 +119,21 @@ pub(crate) struct RuntimeOptions {
     pub(crate) clock: SessionClock,
     pub(crate) max_memory_bytes: u64,
     pub(crate) grants: Grants,
-    pub(crate) console: Console,
-}
-
-/// Whether scripts have a console.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Console {
-    Present,
-    Absent,
+    /// See [`vm_guest::abi::realm_flags`].
+    pub(crate) realm_flags: u32,
 }
 
 impl Runtime {
+    /// Begins to note what the guest is given from outside its memory.
+    pub(crate) fn begin_witness(&mut self) {
+        self.store.data_mut().begin_witness();
+    }
+
+    /// What was noted since, if anything is noted: what it asked, or why another run would differ.
+    pub(crate) fn take_witness(&mut self) -> Option<Result<Vec<Asked>, Unrepeatable>> {
+        self.store.data_mut().take_witness().map(Witness::asked)
+    }
+
     /// Says that the thread which ran the guest had page faults since the last [`Self::changes`].
     pub(crate) fn note_faults(&mut self) {
         self.tracker.note_faults();
@@ -242,7 +246,7 @@ impl Runtime {
         index: u32,
     ) -> Result<Outcome, Failure> {
         let startup = module
-            .get_typed_func::<u32, u32>(&mut self.store, crate::template_module::STARTUP)
+            .get_typed_func::<u32, u32>(&mut self.store, crate::artifacts::STARTUP)
             .map_err(|error| Failure::of(&error))?;
         outcome_of(startup.call_async(&mut self.store, index).await)
     }

@@ -1,12 +1,19 @@
 //! Making a session: its worktree is opened, its libraries and startup files are loaded, and it is
 //! durable before anyone may use it.
 //!
+//! ```text
+//!   read every file ──▶ image there ──▶ begin with it, its executions recorded ──▶ ready
+//!                  └──▶ none ──▶ replay, libraries first ──▶ make one ──▶ ready
+//! ```
+//!
 //! Every file is read before any runs, so that the template's module is made of one state of the
-//! worktree; then they run in order, libraries first. Invariant: a session that cannot start is
-//! kept, crashed, with `last_error` saying why, and without a runtime.
+//! worktree. Invariant: a session that cannot start is kept, crashed, with `last_error` saying why,
+//! and without a runtime; and nobody can tell one that began with an image from one that replayed.
 
+use crate::artifacts::{BrokenPart, Part, Ran, Recorded, Scripts};
 use crate::error::{FileError, HostError};
 use crate::execution::{Run, Spec, Work};
+use crate::grants::realm_flags;
 use crate::heap::Told;
 use crate::host::Host;
 use crate::library::LibraryName;
@@ -15,7 +22,6 @@ use crate::live::{Closing, LiveSession, Slot};
 use crate::recorder::{Observer, SharedRecorder};
 use crate::runtime::Failure;
 use crate::scheduler::Admission;
-use crate::template_module::{BrokenPart, Part};
 use crate::worktree::{Worktree, WorktreePath};
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,8 +29,8 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use vm_guest::abi::{Outcome, script_flags};
 use vm_storage::{
-    ExecutionId, ExecutionKind, HeapMemory, Session, SessionId, SessionStatus, StartupFile,
-    Template, TemplateId, TemplateSnapshot, now,
+    Event, Execution, ExecutionCommit, ExecutionId, ExecutionKind, HeapMemory, Session, SessionId,
+    SessionStatus, StartupFile, StartupForm, Template, TemplateId, TemplateSnapshot, now,
 };
 
 /// The one way that startup files are evaluated so far.
@@ -48,13 +54,6 @@ pub(crate) struct Startup<'a> {
     host: &'a Host,
     admission: Admission,
     observer: Option<Observer>,
-}
-
-/// The scripts of a template, read.
-struct Scripts {
-    /// Libraries, then startup files.
-    parts: Vec<Part>,
-    libraries: usize,
 }
 
 impl<'a> Startup<'a> {
@@ -126,42 +125,115 @@ impl<'a> Startup<'a> {
         let worktree = slot.worktree(self.host).await?;
         let snapshot = &slot.session.template;
         let scripts = self.read(snapshot, worktree, &files, live.id).await?;
-        self.host.scheduler().run(slot.restored(self.host)).await?;
         if scripts.parts.is_empty() {
-            slot.session.status = SessionStatus::Ready;
-            return Ok(self.host.storage().put_session(slot.session.clone()).await?);
+            slot.session.template.startup = Some(StartupForm::Image);
+            return self.become_ready(slot, &[]).await;
         }
         let limits = slot.session.template.settings.limits;
-        let strict = slot.session.template.settings.runtime.strict;
-        let flags = if strict { script_flags::STRICT } else { 0 };
-        let libraries = scripts.libraries;
-        let modules = self.host.modules();
-        let compiled = modules.get(self.host.engine(), scripts.parts, flags, &limits);
+        let (engine, artifacts) = (self.host.engine(), self.host.artifacts());
+        let realm = realm_flags(&slot.session.template);
+        let key = scripts.image_key(engine, realm, &limits);
+        let template = slot.session.template_id;
+        {
+            let _held = artifacts.hold().await;
+            if let Some(image) = artifacts.image(engine, template, &key, &slot.grants()).await {
+                slot.begin_with(&image.guest);
+                slot.session.template.startup = Some(StartupForm::Image);
+                return self.become_ready(slot, image.startup()).await;
+            }
+        }
+        slot.session.template.startup = Some(StartupForm::Replayed);
+        let ran = self.replay(slot, live, &scripts, &files).await?;
+        let witness = slot.runtime().take_witness();
+        match witness {
+            Some(Ok(asked)) => {
+                let ran = Ran { scripts: &scripts, asked, startup: &ran };
+                artifacts.make_image(engine, template, key, &slot.awake().heap, ran).await;
+            }
+            Some(Err(reason)) => {
+                tracing::debug!(session_id = %live.id, %reason, "no image is made")
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Runs the libraries and startup files in the session; gives what the files' executions left.
+    async fn replay(
+        &mut self,
+        slot: &mut Slot,
+        live: &LiveSession,
+        scripts: &Scripts,
+        files: &[StartupFile],
+    ) -> Result<Vec<(Execution, Vec<Event>)>, HostError> {
+        self.host.scheduler().run(slot.restored(self.host)).await?;
+        let limits = slot.session.template.settings.limits;
+        let (engine, artifacts) = (self.host.engine(), self.host.artifacts());
+        let compiled = artifacts.replayed(engine, slot.session.template_id, scripts, &limits);
         let template = tokio::select! {
             biased;
             template = self.host.scheduler().run(compiled) => template?,
             closing = live.closed() => return Err(closed(live, closing)),
         };
         let module = slot.runtime().link(&template.module).await?;
-        for part in 0..libraries {
+        if artifacts.makes_images() {
+            slot.runtime().begin_witness();
+        }
+        for part in 0..scripts.libraries {
             let broken = template.broken.as_ref().filter(|broken| broken.index == part);
             self.load_library(slot, live, &module, part, broken).await?;
         }
         if files.is_empty() {
-            return self.keep_with_libraries(slot).await;
+            self.keep_with_libraries(slot).await?;
+            return Ok(Vec::new());
         }
         let last = files.len() - 1;
+        let mut ran = Vec::with_capacity(files.len());
         for (index, file) in files.iter().enumerate() {
-            let part = libraries + index;
+            let part = scripts.libraries + index;
             let broken = template.broken.as_ref().filter(|broken| broken.index == part);
             let work = match broken {
                 Some(broken) => Work::Broken(broken),
                 None => Work::Linked { module: &module, part: part_number(part) },
             };
             let then = if index == last { SessionStatus::Ready } else { SessionStatus::Starting };
-            self.run_startup_file(slot, live, file, work, then).await?;
+            ran.push(self.run_startup_file(slot, live, file, work, then).await?);
         }
-        Ok(())
+        Ok(ran)
+    }
+
+    /// Makes a session durable that begins with an image, with the executions that made the image as
+    /// its own, while its instance is made.
+    async fn become_ready(&self, slot: &mut Slot, startup: &[Recorded]) -> Result<(), HostError> {
+        let mut session = slot.session.clone();
+        let storage = self.host.storage();
+        let mut commits = Vec::with_capacity(startup.len());
+        for (index, recorded) in startup.iter().enumerate() {
+            let is_last = index + 1 == startup.len();
+            session.status = if is_last { SessionStatus::Ready } else { SessionStatus::Starting };
+            let (execution, new_events) = recorded.replayed(session.id);
+            if let Some(observer) = &self.observer {
+                new_events.iter().for_each(|event| observer(event));
+            }
+            let session = Some(session.clone());
+            commits.push(ExecutionCommit { execution, new_events, session, heap: None });
+        }
+        session.status = SessionStatus::Ready;
+        let ready = session.clone();
+        let committed = async {
+            if commits.is_empty() {
+                return storage.put_session(ready).await;
+            }
+            // The writer takes them in this order, most often into one transaction; a host that dies
+            // between two leaves a session that has not started.
+            let commits = commits.into_iter().map(|commit| storage.commit_execution(commit));
+            futures_util::future::try_join_all(commits).await.map(drop)
+        };
+        let restored = self.host.scheduler().run(slot.restored(self.host));
+        let (committed, restored) = tokio::join!(committed, restored);
+        committed?;
+        slot.session = session;
+        restored
     }
 
     /// Makes a session durable that libraries were loaded into, and nothing else.
@@ -186,8 +258,9 @@ impl<'a> Startup<'a> {
         files: &[StartupFile],
         session: SessionId,
     ) -> Result<Scripts, HostError> {
+        let flags = if snapshot.settings.runtime.strict { script_flags::STRICT } else { 0 };
         if snapshot.libraries.is_empty() && files.is_empty() {
-            return Ok(Scripts { parts: Vec::new(), libraries: 0 });
+            return Ok(Scripts { parts: Vec::new(), libraries: 0, flags });
         }
         let max_bytes = limits::memory_bytes(&snapshot.settings.limits);
         let folder = self.host.libraries();
@@ -207,7 +280,7 @@ impl<'a> Startup<'a> {
                 })?;
                 parts.push(Part { name: path.clone(), source });
             }
-            Ok(Scripts { parts, libraries: names.len() })
+            Ok(Scripts { parts, libraries: names.len(), flags })
         })
         .await?
     }
@@ -278,7 +351,7 @@ impl<'a> Startup<'a> {
         file: &StartupFile,
         work: Work<'_>,
         then: SessionStatus,
-    ) -> Result<(), HostError> {
+    ) -> Result<(Execution, Vec<Event>), HostError> {
         let spec = Spec {
             kind: ExecutionKind::Startup,
             input: None,
@@ -296,7 +369,7 @@ impl<'a> Startup<'a> {
         };
         let finished = run.run(spec, work).await?;
         let Some(error) = finished.execution.error else {
-            return Ok(());
+            return Ok((finished.execution, finished.events));
         };
         Err(HostError::StartupFailed {
             session: live.id,
@@ -326,6 +399,7 @@ impl<'a> Startup<'a> {
             | HostError::Worktree(_)
             | HostError::WorktreeUnavailable { .. }
             | HostError::GuestUnavailable { .. }
+            | HostError::ArtifactNotFound { .. }
             | HostError::BackupExists { .. }
             | HostError::Backup(_)
             | HostError::InputTooLarge { .. }

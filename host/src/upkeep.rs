@@ -8,13 +8,16 @@
 use crate::error::HostError;
 use crate::host::{Host, WeakHost};
 use crate::live::Closing;
+use std::collections::HashSet;
 use std::time::Duration;
-use vm_storage::{PageRequest, Session, SessionId, SessionStatus, now};
+use vm_storage::{Page, PageRequest, Session, SessionFilter, SessionId, SessionStatus, now};
 
 /// Sessions whose time may be over that are looked at in one step.
 const SESSIONS_PER_STEP: usize = 256;
 /// Executions and sessions that are looked at in one step because they may be abandoned.
 const UNFINISHED_PER_STEP: usize = 1_024;
+/// Sessions that are looked at in one read because of the images that they began with.
+const SESSIONS_PER_PAGE: usize = 1_000;
 /// Rest between two steps, so that removing much leaves the store to others most of the time.
 const REST: Duration = Duration::from_millis(10);
 
@@ -26,6 +29,7 @@ pub(crate) async fn keep_up(host: WeakHost, period: Duration) {
             let Some(host) = host.upgrade() else { return };
             let step = async {
                 host.mend().await?;
+                host.evict_artifacts().await?;
                 Ok(host.expire().await? | host.sweep().await?)
             };
             match step.await {
@@ -58,6 +62,32 @@ impl Host {
         }
         tracing::warn!(?executions, ?sessions, "their end could not be stored before");
         Ok(self.storage().abandon(executions, sessions).await?)
+    }
+
+    /// Removes template modules when there are too many, but no image of a stored session.
+    async fn evict_artifacts(&self) -> Result<(), HostError> {
+        if !self.artifacts().wants_eviction() {
+            return Ok(());
+        }
+        let storage = self.storage().clone();
+        self.artifacts()
+            .evict(move || {
+                let mut used = HashSet::new();
+                let live = SessionFilter {
+                    statuses: vec![SessionStatus::Starting, SessionStatus::Ready],
+                    template_id: None,
+                };
+                let mut page = PageRequest::first(SESSIONS_PER_PAGE);
+                loop {
+                    let Page { items, next } = storage.sessions(&live, page)?;
+                    used.extend(
+                        items.into_iter().filter_map(|session| Some(session.engine?.image)),
+                    );
+                    let Some(next) = next else { return Ok(used) };
+                    page = PageRequest { cursor: Some(next), ..page };
+                }
+            })
+            .await
     }
 
     /// Removes some of what is not kept; gives whether there may be more.

@@ -63,7 +63,8 @@ pub use id::{CapabilityId, ExecutionId, SessionId, StartupFileId, TemplateId};
 pub use record::{MAX_RECORD_BYTES, MAX_RECORD_DEPTH};
 pub use retention::{Bounds, Retention};
 pub use session::{
-    EngineBinding, Session, SessionFilter, SessionStatus, TemplateSnapshot, WorktreeIdentity,
+    EngineBinding, Session, SessionFilter, SessionStatus, StartupForm, TemplateSnapshot,
+    WorktreeIdentity,
 };
 pub use storage::backup::{restore, verify};
 pub use storage::read::{Contents, MAX_EVENTS_READ, MAX_LISTED, MAX_LIVE_IDS, Page, PageRequest};

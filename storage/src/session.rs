@@ -122,6 +122,20 @@ pub struct TemplateSnapshot {
     pub modules: Vec<String>,
     /// Its libraries.
     pub libraries: Vec<String>,
+    /// How its libraries and startup files came to have run; none until they have, and in sessions of
+    /// before there were images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup: Option<StartupForm>,
+}
+
+/// How a session's libraries and startup files came to have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartupForm {
+    /// The session began with the memory that they left when they ran before, or there are none.
+    Image,
+    /// They ran in the session.
+    Replayed,
 }
 
 impl From<&Template> for TemplateSnapshot {
@@ -132,6 +146,7 @@ impl From<&Template> for TemplateSnapshot {
             startup_files: template.startup_files.clone(),
             modules: template.modules.clone(),
             libraries: template.libraries.clone(),
+            startup: None,
         }
     }
 }

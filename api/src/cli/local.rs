@@ -53,6 +53,7 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         | HostError::Worktree(_) => Exit::Usage,
         HostError::WorktreeUnavailable { .. }
         | HostError::GuestUnavailable { .. }
+        | HostError::ArtifactNotFound { .. }
         | HostError::BackupExists { .. }
         | HostError::Backup(_)
         | HostError::TemplateNotFound(_)
@@ -121,6 +122,7 @@ impl Local {
         let host = HostOptions {
             max_resident: 1,
             guest_dir: options.db.map(guest_dir),
+            module_dir: options.db.map(module_dir),
             cache_dir: cache_dir(),
             ..HostOptions::new(options.args.library_dir.clone())
         };
@@ -154,6 +156,11 @@ impl Local {
 /// Where the guests of a database's sessions are kept: beside it.
 pub(super) fn guest_dir(db: &Path) -> PathBuf {
     beside(db, ".guests")
+}
+
+/// Where a database's template modules are kept: beside it.
+pub(super) fn module_dir(db: &Path) -> PathBuf {
+    beside(db, ".modules")
 }
 
 /// Where a database's backups are kept: beside it.

@@ -1,6 +1,6 @@
 //! `vm-system ops …`.
 
-use super::local::{LocalError, guest_dir};
+use super::local::{LocalError, guest_dir, module_dir};
 use super::remote::Remote;
 use super::serve::DEFAULT_DB;
 use super::{CliError, Exit, table};
@@ -70,7 +70,9 @@ impl OpsCommand {
                 });
             }
             Self::Restore { backup } => {
-                vm_host::restore_backup(&backup, db, &guest_dir(db)).map_err(LocalError::from)?;
+                let (guests, modules) = (guest_dir(db), module_dir(db));
+                let restored = vm_host::restore_backup(&backup, db, &guests, &modules);
+                restored.map_err(LocalError::from)?;
                 table::properties(&[("Restored", db.display().to_string())]);
             }
             Self::Verify => {
@@ -93,8 +95,14 @@ impl OpsCommand {
 }
 
 fn print(stats: &Stats) {
-    let Stats { sessions, storage, removed, executions_under_way, template_modules_compiled } =
-        stats;
+    let Stats {
+        sessions,
+        storage,
+        removed,
+        executions_under_way,
+        template_modules_compiled,
+        template_images_made,
+    } = stats;
     let number = |name, number: u64| (name, number.to_string());
     table::properties(&[
         number("Live sessions", sessions.live),
@@ -104,6 +112,7 @@ fn print(stats: &Stats) {
         number("Hibernations", sessions.hibernations),
         number("Executions under way", *executions_under_way),
         number("Template modules compiled", *template_modules_compiled),
+        number("Template images made", *template_images_made),
         number("Templates", storage.templates),
         number("Sessions", storage.sessions),
         number("Executions", storage.executions),

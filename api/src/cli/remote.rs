@@ -112,6 +112,9 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::GuestUnavailable => {
             Some("the folder of guests beside the database lacks what the session was made with")
         }
+        ErrorCode::ArtifactNotFound => {
+            Some("`vm-system template list-artifacts TEMPLATE` lists the artifacts")
+        }
         ErrorCode::BackupExists => Some("give the backup another --name"),
         ErrorCode::CursorExpired => Some("read on with --after-seq from the oldest there is"),
         ErrorCode::Validation

@@ -1,6 +1,6 @@
 //! `vm-system serve`: the daemon.
 
-use super::local::{LocalError, backup_dir, cache_dir, guest_dir};
+use super::local::{LocalError, backup_dir, cache_dir, guest_dir, module_dir};
 use super::logging::LogFormat;
 use super::{Exit, printer};
 use crate::server::{Server, ServerOptions};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use vm_host::limits::{MAX, MAX_INPUT_BYTES};
-use vm_host::{Concurrency, Host, HostOptions, PageTracking};
+use vm_host::{Concurrency, Forms, Host, HostOptions, PageTracking};
 use vm_storage::{Bounds, Limits, Retention, Storage, StorageOptions, Verification};
 
 /// The database where none is named.
@@ -125,6 +125,14 @@ pub(super) struct ServeArgs {
     /// Folder that `ops backup` makes backups in (default: the database's name and .backups)
     #[arg(long, value_name = "DIR")]
     backup_dir: Option<PathBuf>,
+    /// MiB of template modules that are kept beside the database, beyond what stored sessions need;
+    /// those used longest ago go
+    #[arg(long, value_name = "N", default_value_t = HostOptions::DEFAULT_MAX_MODULE_BYTES >> 20,
+        value_parser = up_to(1 << 30))]
+    max_modules_mb: u64,
+    /// Run libraries and startup files in every session, instead of beginning with what they left
+    #[arg(long)]
+    no_images: bool,
     /// Verify every page of the database before serving; takes a second a gigabyte or more
     #[arg(long)]
     verify: bool,
@@ -198,6 +206,9 @@ fn host_options(args: &ServeArgs, db: &Path) -> HostOptions {
         max_resident: args.max_resident,
         idle_hibernate: Duration::from_secs(args.idle_hibernate),
         guest_dir: Some(guest_dir(db)),
+        module_dir: Some(module_dir(db)),
+        max_module_bytes: args.max_modules_mb << 20,
+        forms: if args.no_images { Forms::Replayed } else { Forms::ImagesAndReplayed },
         backup_dir: Some(args.backup_dir.clone().unwrap_or_else(|| backup_dir(db))),
         retention: Retention {
             executions: bounds(

@@ -1,5 +1,6 @@
 //! `vm-system template …`.
 
+use super::local::LocalError;
 use super::remote::{Part, Remote};
 use super::{CliError, Exit, printer, table};
 use crate::settings_patch::{
@@ -7,10 +8,14 @@ use crate::settings_patch::{
 };
 use crate::whole::Whole;
 use crate::wire::{
-    AddCapability, Capability, CatalogueEntry, StartupFile, TemplateDetail, UpdateTemplate,
+    AddCapability, Artifact, Capability, CatalogueEntry, StartupFile, TemplateDetail,
+    UpdateTemplate,
 };
 use clap::{ArgAction, Args, Subcommand};
 use serde::Serialize;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
 use vm_storage::TemplateId;
 
 /// The two lists of names that a template has, as paths call them.
@@ -107,6 +112,21 @@ pub(super) enum TemplateCommand {
     ListLibraries {
         /// The template
         template_id: TemplateId,
+    },
+    /// List the modules that the libraries and startup files were made into
+    ListArtifacts {
+        /// The template
+        template_id: TemplateId,
+    },
+    /// Download one of them, a WebAssembly module
+    GetArtifact {
+        /// The template
+        template_id: TemplateId,
+        /// Its hash
+        hash: String,
+        /// The file to write, which must not be there
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
     },
     /// List the native modules there are
     ListAvailableModules,
@@ -258,6 +278,19 @@ impl TemplateCommand {
                     print_names(names, "No libraries");
                 });
             }
+            Self::ListArtifacts { template_id } => {
+                remote.show(&client.artifacts(template_id).await?, |artifacts| {
+                    print_artifacts(artifacts);
+                });
+            }
+            Self::GetArtifact { template_id, hash, to } => {
+                let module = client.artifact(template_id, &hash).await?;
+                let file = File::create_new(&to);
+                let written = file.and_then(|mut file| file.write_all(&module));
+                let what = "cannot write the artifact";
+                written.map_err(|source| LocalError::Io { what, source })?;
+                table::properties(&[("Wrote", to.display().to_string())]);
+            }
             Self::ListAvailableModules => {
                 remote.show(&client.catalogue(MODULES).await?, |entries| print_catalogue(entries));
             }
@@ -352,6 +385,24 @@ fn print_capabilities(capabilities: &[Capability]) {
     };
     let rows = capabilities.iter().map(row).collect();
     table::print(["Kind", "Name", "Enabled", "Config"], rows, "No capabilities");
+}
+
+fn print_artifacts(artifacts: &[Artifact]) {
+    let row = |artifact: &Artifact| {
+        let Artifact { hash, form, bytes, created_at, hits, sources, inputs: _ } = artifact;
+        let sources: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
+        [
+            hash.clone(),
+            form.as_str().to_owned(),
+            bytes.to_string(),
+            created_at.to_string(),
+            hits.to_string(),
+            sources.join(", "),
+        ]
+    };
+    let rows = artifacts.iter().map(row).collect();
+    let header = ["Hash", "Form", "Bytes", "Created", "Hits", "Sources"];
+    table::print(header, rows, "No artifacts: no session has started yet");
 }
 
 fn print_names(names: &[String], none: &str) {

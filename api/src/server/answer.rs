@@ -1,6 +1,6 @@
-//! What routes answer: JSON with a status, and the ids it is about for the log.
+//! What routes answer: JSON or a module with a status, and the ids it is about for the log.
 //!
-//! Invariant: every body is JSON and says so.
+//! Invariant: every body says what it is, and nothing but a module that was asked for is not JSON.
 
 use crate::error::{ApiError, ErrorCode};
 use axum::body::Body;
@@ -41,6 +41,7 @@ pub(super) struct Refusal {
 pub(super) struct Answer {
     status: StatusCode,
     body: Body,
+    content_type: HeaderValue,
     ids: Ids,
     link: Option<HeaderValue>,
 }
@@ -61,13 +62,22 @@ impl Answer {
 
     /// 200 with JSON that comes in pieces.
     pub(super) fn streamed(body: Body) -> Self {
-        Self { status: StatusCode::OK, body, ids: Ids::default(), link: None }
+        Self::of(StatusCode::OK, body, HeaderValue::from_static("application/json"))
+    }
+
+    /// 200 with a WebAssembly module, for programs and not for browsers to look at.
+    pub(super) fn wasm(module: Vec<u8>) -> Self {
+        Self::of(StatusCode::OK, module.into(), HeaderValue::from_static("application/wasm"))
     }
 
     fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body)
             .expect("checked by their types: the shapes of `wire` are JSON");
-        Self { status, body: body.into(), ids: Ids::default(), link: None }
+        Self::of(status, body.into(), HeaderValue::from_static("application/json"))
+    }
+
+    fn of(status: StatusCode, body: Body, content_type: HeaderValue) -> Self {
+        Self { status, body, content_type, ids: Ids::default(), link: None }
     }
 
     /// Says where a list goes on, if it does: a path and a query.
@@ -90,7 +100,7 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CONTENT_TYPE, self.content_type);
         if let Some(link) = self.link {
             response.headers_mut().insert(LINK, link);
         }

@@ -3,6 +3,7 @@
 //! Invariant: a route checks what it was given before it asks the host for anything, and all it
 //! answers is a shape of `wire` or an [`ApiError`].
 
+mod artifacts;
 mod executions;
 mod names;
 mod ops;
@@ -45,6 +46,8 @@ routes! {
     GET "/templates/{template_id}" => templates::get;
     PATCH "/templates/{template_id}" => templates::update;
     DELETE "/templates/{template_id}" => templates::delete;
+    GET "/templates/{template_id}/artifacts" => artifacts::list;
+    GET "/templates/{template_id}/artifacts/{hash}" => artifacts::download;
     GET "/templates/{template_id}/capabilities" => templates::capabilities;
     POST "/templates/{template_id}/capabilities" => templates::add_capability;
     GET "/templates/{template_id}/startup-files" => templates::startup_files;

@@ -15,6 +15,8 @@ pub struct Stats {
     pub executions_under_way: u64,
     /// Template modules compiled.
     pub template_modules_compiled: u64,
+    /// Images made of what they left when they ran.
+    pub template_images_made: u64,
 }
 
 /// Sessions and instances.

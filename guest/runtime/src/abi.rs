@@ -59,6 +59,23 @@ unsafe extern "C" {
     fn take(buffer: *mut u8, len: usize);
 }
 
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    /// Fills a buffer with random bytes; gives an error number, or 0.
+    fn random_get(buffer: *mut u8, len: usize) -> i32;
+}
+
+/// Random bits of the host's. A host that has none to give has no session go on.
+pub(crate) fn entropy() -> u64 {
+    let mut bytes = [0; 8];
+    // SAFETY: the host writes no more than the bytes that are there.
+    let error = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };
+    if error != 0 {
+        core::arch::wasm32::unreachable();
+    }
+    u64::from_le_bytes(bytes)
+}
+
 fn emit_event(event: Event, tag: u32, a: &[u8], b: &[u8]) {
     // SAFETY: the host reads the two ranges during the call and keeps no pointer.
     unsafe { emit(event as u32, tag, a.as_ptr(), a.len(), b.as_ptr(), b.len()) }
@@ -151,16 +168,16 @@ extern "C" fn _initialize() {
     session::initialize();
 }
 
-/// Begins a session: entropy of its own, and what the template says of the realm.
+/// Applies what the template says of the realm. Called at most once, before the first script.
 #[unsafe(no_mangle)]
-extern "C" fn vm_begin(seed: u64, flags: u32) {
-    session::begin(seed, flags);
+extern "C" fn vm_configure(flags: u32) {
+    session::configure(flags);
 }
 
-/// Gives a memory that was restored fresh entropy, so that it does not repeat what it drew before.
+/// Has a memory that was restored draw fresh entropy when it needs some.
 #[unsafe(no_mangle)]
-extern "C" fn vm_reseed(seed: u64) {
-    session::reseed(seed);
+extern "C" fn vm_forget_entropy() {
+    session::forget_entropy();
 }
 
 /// Sets `__ARGS__` and `__ENV__` from two JSON texts that stand one behind the other.

@@ -2,9 +2,11 @@
 
 use crate::primordials::Primordials;
 use crate::state::{self, State};
-use crate::{console, raw, require, reserve};
+use crate::{abi, console, raw, require, reserve};
+use fastrand::Rng;
 use javy::quickjs::{Ctx, Object, Result, Value};
 use javy::{BytecodeStripping, Config, Runtime};
+use std::cell::RefCell;
 
 /// Bytes of JavaScript values, beyond those that outlived the last collection by half, at which
 /// cycles are collected. Small enough that a session's leaks stay small, large enough that small
@@ -45,8 +47,7 @@ fn globals(ctx: &Ctx<'_>) -> Result<()> {
     console::install(ctx)?;
     require::install(ctx)?;
     let math: Object = ctx.globals().get("Math")?;
-    // javy's `Math.random`, registered again so that it has its name.
-    let random = javy::quickjs::Function::new(ctx.clone(), fastrand::f64)?;
+    let random = javy::quickjs::Function::new(ctx.clone(), random)?;
     math.set("random", random.with_name("random")?.with_length(0)?)?;
     let process = Object::new(ctx.clone())?;
     process.set("env", Object::new(ctx.clone())?)?;
@@ -55,14 +56,26 @@ fn globals(ctx: &Ctx<'_>) -> Result<()> {
     ctx.globals().set("__ENV__", Object::new(ctx.clone())?)
 }
 
-/// Seeds `Math.random`.
-pub(crate) fn reseed(seed: u64) {
-    fastrand::seed(seed);
+thread_local! {
+    static RANDOM: RefCell<Option<Rng>> = const { RefCell::new(None) };
 }
 
-/// Seeds `Math.random` and applies what the template says of the realm.
-pub(crate) fn begin(seed: u64, flags: u32) {
-    reseed(seed);
+/// `Math.random`, which asks the host for a seed when it is first called. So a heap that never drew
+/// a number has none of its own, and serves as the image of many sessions.
+fn random() -> f64 {
+    RANDOM.with_borrow_mut(|random| random.get_or_insert_with(|| Rng::with_seed(abi::entropy())).f64())
+}
+
+/// Has `Math.random` ask for another seed, so that a memory which was restored does not repeat what
+/// it drew before. Writes nothing if it never drew.
+pub(crate) fn forget_entropy() {
+    if RANDOM.with_borrow(Option::is_some) {
+        RANDOM.take();
+    }
+}
+
+/// Applies what the template says of the realm.
+pub(crate) fn configure(flags: u32) {
     if flags & FLAG_NO_CONSOLE != 0 {
         state::with(|state| {
             state.runtime.context().with(|ctx| {

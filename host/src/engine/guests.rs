@@ -47,13 +47,16 @@ pub enum GuestError {
         /// The version of this host.
         supported: u32,
     },
-    /// The guest initialises to another memory here.
-    #[error("its guest initialises to another image on this host")]
-    Image,
+    /// The image that it differs from is neither the guest's own on this host nor kept here.
+    #[error("the image {hash} is not kept in the data folder")]
+    Image {
+        /// The SHA-256 of the image.
+        hash: String,
+    },
 }
 
 /// The SHA-256 of some bytes, in hexadecimal.
-pub(super) fn hash(bytes: &[u8]) -> String {
+pub(crate) fn hash(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 

@@ -1,5 +1,6 @@
 //! How a host is made, and what it tells of itself.
 
+use crate::artifacts::Forms;
 use crate::heap::PageTracking;
 use crate::limits;
 use crate::scheduler::Concurrency;
@@ -26,6 +27,13 @@ pub struct HostOptions {
     /// Folder beside the database where the guests of its sessions are kept, so that a later version
     /// of this program restores them; `None` keeps none.
     pub guest_dir: Option<PathBuf>,
+    /// Folder beside the database where template modules are kept, images among them that stored
+    /// sessions begin with; `None` keeps none, and makes no images.
+    pub module_dir: Option<PathBuf>,
+    /// Bytes of template modules that are kept, beyond what stored sessions need.
+    pub max_module_bytes: u64,
+    /// Which forms of template modules there are.
+    pub forms: Forms,
     /// Folder that backups are made in; `None` makes none.
     pub backup_dir: Option<PathBuf>,
     /// How long executions and events are kept.
@@ -53,6 +61,10 @@ impl HostOptions {
     /// How long a session keeps its instance unless the options say otherwise.
     pub const DEFAULT_IDLE_HIBERNATE: Duration = Duration::from_secs(30);
 
+    /// Bytes of template modules that are kept unless the options say otherwise: an image with large
+    /// libraries takes four million.
+    pub const DEFAULT_MAX_MODULE_BYTES: u64 = 1 << 30;
+
     /// A host of the default size, without a cache, with worktrees anywhere.
     pub fn new(library_dir: PathBuf) -> Self {
         Self {
@@ -62,6 +74,9 @@ impl HostOptions {
             library_dir,
             cache_dir: None,
             guest_dir: None,
+            module_dir: None,
+            max_module_bytes: Self::DEFAULT_MAX_MODULE_BYTES,
+            forms: Forms::ImagesAndReplayed,
             backup_dir: None,
             retention: Retention::default(),
             upkeep_period: Duration::from_secs(1),
@@ -94,6 +109,8 @@ pub struct HostStats {
     pub executions: usize,
     /// Template modules compiled since the host started.
     pub template_modules_compiled: u64,
+    /// Images made of what they left.
+    pub template_images_made: u64,
     /// How the pages that an execution changed are found.
     pub page_tracking: PageTracking,
 }

@@ -100,7 +100,8 @@ impl Files {
     }
 }
 
-fn changes_files(operation: Operation) -> bool {
+/// Whether an operation changes what is outside the guest's memory.
+pub(super) fn changes_files(operation: Operation) -> bool {
     match operation {
         Operation::FsWrite | Operation::FsMakeDir | Operation::FsUnlink => true,
         Operation::Require

@@ -12,11 +12,12 @@
 //! Invariant: the heap is the state of the session's last committed execution, and a runtime that
 //! is there goes on from it.
 
+use crate::engine::Guest;
 use crate::error::HostError;
 use crate::grants::runtime_options;
 use crate::heap::Heap;
 use crate::host::Host;
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::runtime::{Grants, Runtime, RuntimeOptions};
 use crate::startup::blocking;
 use crate::worktree::Worktree;
 use std::sync::Arc;
@@ -52,6 +53,19 @@ impl Slot {
         let options = runtime_options(&session, &worktree, guest);
         let awake = Some(Awake { options, heap, runtime: None });
         Self { session, worktree: Some(worktree), awake }
+    }
+
+    /// Has a session that is being made, and has no runtime yet, begin with a template's image.
+    pub(crate) fn begin_with(&mut self, guest: &Arc<Guest>) {
+        self.session.engine = Some(guest.binding.clone());
+        let awake = self.awake();
+        awake.heap = Heap::new(Arc::clone(&guest.image));
+        awake.options.guest = Arc::clone(guest);
+    }
+
+    /// What its scripts are given from outside their memory.
+    pub(crate) fn grants(&mut self) -> Grants {
+        self.awake().options.grants.clone()
     }
 
     /// The worktree, opened again if need be.
@@ -95,11 +109,17 @@ impl Slot {
         let worktree = self.worktree(host).await?;
         let (session, binding) = (self.session.id, self.session.engine.as_ref());
         let engine = host.engine();
-        let guest = match binding {
-            Some(binding) => engine.guest_of(binding).await,
-            None => Ok(Arc::clone(&engine.guest)),
+        let guest = async {
+            let Some(binding) = binding else { return Ok(Arc::clone(&engine.guest)) };
+            let guest = engine.guest_of(binding).await?;
+            if guest.binding.image == binding.image {
+                return Ok(guest);
+            }
+            let image = host.artifacts().stored_image(engine, &guest, &binding.image).await?;
+            Ok(Arc::clone(&image.guest))
         };
-        let guest = guest.map_err(|source| HostError::GuestUnavailable { session, source })?;
+        let guest =
+            guest.await.map_err(|source| HostError::GuestUnavailable { session, source })?;
         let mut options = runtime_options(&self.session, &worktree, guest);
         let (image, max_bytes) = (Arc::clone(&options.guest.image), options.max_memory_bytes);
         let storage = host.storage().clone();

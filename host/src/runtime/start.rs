@@ -1,15 +1,15 @@
-//! How an instance comes to be: from the base image, or from a heap that was committed.
+//! How an instance comes to be: from an image, or from a heap that was committed.
 //!
 //! Invariant: what a guest does before its first script is metered, and an instance has its place in
 //! the pool before it is made.
 
-use super::{Console, Runtime, RuntimeOptions, State};
-use crate::engine::Engine;
+use super::{Runtime, RuntimeOptions, State};
+use crate::engine::{Engine, Seeding};
 use crate::error::HostError;
 use crate::heap::{Heap, PAGE, Tracker};
 use crate::limits::{FUEL_PER_SLICE, SETUP_FUEL};
 use crate::places::Place;
-use vm_guest::abi::{IMAGE_MODULE, begin_flags, exports};
+use vm_guest::abi::{IMAGE_MODULE, exports};
 use wasmtime::Store;
 
 /// Bytes that one call of WASI may make the host copy.
@@ -20,19 +20,23 @@ const WASM_PAGE: usize = 64 << 10;
 const PAGES_PER_SLICE: usize = 256;
 
 impl Runtime {
-    /// A fresh instance of the base image, with entropy of its own.
+    /// A fresh instance of an image.
     pub(crate) async fn new(
         engine: &Engine,
         place: Place,
         options: RuntimeOptions,
     ) -> Result<Self, HostError> {
-        let console = options.console;
+        let (seeding, is_base) = (options.guest.seeding, options.guest.is_base());
+        let flags = options.realm_flags;
         let mut runtime = Self::instantiate(engine, place, options).await?;
-        let flags = match console {
-            Console::Present => 0,
-            Console::Absent => begin_flags::NO_CONSOLE,
-        };
-        runtime.set_up(exports::BEGIN, (entropy()?, flags)).await?;
+        match seeding {
+            Seeding::ByHost => runtime.set_up(exports::BEGIN, (entropy()?, flags)).await?,
+            // An image of a template was configured, and never drew entropy.
+            Seeding::ByGuest if is_base && flags != 0 => {
+                runtime.set_up(exports::CONFIGURE, flags).await?;
+            }
+            Seeding::ByGuest => {}
+        }
         Ok(runtime)
     }
 
@@ -46,16 +50,20 @@ impl Runtime {
         if heap.is_image() {
             return Self::new(engine, place, options).await;
         }
+        let seeding = options.guest.seeding;
         let mut runtime = Self::instantiate(engine, place, options).await?;
         runtime.fill(heap).await.map_err(HostError::engine)?;
         runtime.tracker.settle(heap.memory_bytes());
         // Seeding changes the heap: the next execution's changes have it.
         runtime.tracker.note_faults();
-        runtime.set_up(exports::RESEED, entropy()?).await?;
+        match seeding {
+            Seeding::ByHost => runtime.set_up(exports::RESEED, entropy()?).await?,
+            Seeding::ByGuest => runtime.set_up(exports::FORGET_ENTROPY, ()).await?,
+        }
         Ok(runtime)
     }
 
-    /// The base image and the guest's code, in which nothing was called yet.
+    /// An image and the guest's code, in which nothing was called yet.
     async fn instantiate(
         engine: &Engine,
         place: Place,
@@ -69,7 +77,7 @@ impl Runtime {
             store.set_hostcall_fuel(MAX_WASI_BYTES);
             store.set_fuel(SETUP_FUEL)?;
             store.fuel_async_yield_interval(Some(FUEL_PER_SLICE))?;
-            let image = options.guest.base.instantiate_async(&mut store).await?;
+            let image = options.guest.memory.instantiate_async(&mut store).await?;
             let memory = image
                 .get_memory(&mut store, exports::MEMORY)
                 .ok_or_else(|| wasmtime::Error::msg("an image exports no memory"))?;

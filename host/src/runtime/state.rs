@@ -1,34 +1,40 @@
-//! What the store of an instance holds beside it: WASI that grants nothing, the session's grants,
-//! and the recorder of the execution that runs.
+//! What the store of an instance holds beside it: WASI that grants nothing, the session's grants and
+//! clock, and the recorder of the execution that runs.
 //!
 //! Invariant: nothing of the host's is inherited: no environment, argument, stream or directory.
+//! WASI's context is made when a guest first needs it, which few do.
 
 use super::SessionClock;
-use crate::imports::{CurrentRecorder, Files, OutputSink};
+use crate::imports::{CurrentRecorder, Files, OutputSink, Unrepeatable, Witness};
 use crate::limits::MemoryLimiter;
 use crate::recorder::SharedRecorder;
-use std::time::{Duration, SystemTime};
 use wasmtime::Memory;
+use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtxBuilder};
-
-/// Bytes of entropy that one call of WASI's may ask for.
-const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 
 /// Bytes of memory that a guest may initialise: ours takes four MiB.
 const MAX_IMAGE_BYTES: u64 = 64 << 20;
-/// What a clock of WASI's tells apart.
-const RESOLUTION: Duration = Duration::from_millis(1);
 
 /// What a store holds beside its instances.
 pub(crate) struct State {
-    wasi: WasiP1Ctx,
+    wasi: Option<Box<WasiP1Ctx>>,
     pub(super) limiter: MemoryLimiter,
     pub(super) recorder: CurrentRecorder,
     grants: Grants,
+    sources: Sources,
+    witness: Option<Box<Witness>>,
     memory: Option<Memory>,
     /// The answer of the last host call, until the guest takes it.
     answer: Vec<u8>,
+}
+
+/// Where a guest's time and entropy come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Sources {
+    /// The machine; its monotonic clock is the session's.
+    Machine(SessionClock),
+    /// Nowhere: it is always the start of 1970, and every random byte is 0.
+    Constant,
 }
 
 /// What a session's template lets its scripts reach.
@@ -42,20 +48,13 @@ pub(crate) struct Grants {
 
 impl State {
     pub(super) fn new(max_memory_bytes: u64, grants: Grants, clock: SessionClock) -> Self {
-        let recorder = CurrentRecorder::default();
-        let (stdout, stderr) = OutputSink::pair(&recorder);
-        let wasi = WasiCtxBuilder::new()
-            .stdout(stdout)
-            .stderr(stderr)
-            .wall_clock(CoarseClock)
-            .monotonic_clock(clock)
-            .max_random_size(MAX_RANDOM_BYTES)
-            .build_p1();
         Self {
-            wasi,
+            wasi: None,
             limiter: MemoryLimiter::new(max_memory_bytes),
-            recorder,
+            recorder: CurrentRecorder::default(),
             grants,
+            sources: Sources::Machine(clock),
+            witness: None,
             memory: None,
             answer: Vec::new(),
         }
@@ -63,14 +62,8 @@ impl State {
 
     /// A state under which the guest always initialises to the same memory.
     pub(crate) fn for_base_image() -> Self {
-        let wasi = WasiCtxBuilder::new()
-            .secure_random(Deterministic::new(vec![0]))
-            .insecure_random(Deterministic::new(vec![0]))
-            .insecure_random_seed(0)
-            .wall_clock(StoppedClock)
-            .monotonic_clock(StoppedClock)
-            .build_p1();
-        Self { wasi, ..Self::new(MAX_IMAGE_BYTES, Grants::default(), SessionClock::starting()) }
+        let state = Self::new(MAX_IMAGE_BYTES, Grants::default(), SessionClock::starting());
+        Self { sources: Sources::Constant, ..state }
     }
 
     pub(crate) fn limiter(&mut self) -> &mut MemoryLimiter {
@@ -78,7 +71,36 @@ impl State {
     }
 
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        &mut self.wasi
+        self.wasi.get_or_insert_with(|| {
+            let (stdout, stderr) = OutputSink::pair(&self.recorder);
+            Box::new(WasiCtxBuilder::new().stdout(stdout).stderr(stderr).build_p1())
+        })
+    }
+
+    pub(crate) fn sources(&self) -> Sources {
+        self.sources
+    }
+
+    /// Begins to note what the guest is given from outside its memory.
+    pub(super) fn begin_witness(&mut self) {
+        self.witness = Some(Box::default());
+    }
+
+    /// What was noted since.
+    pub(super) fn take_witness(&mut self) -> Option<Witness> {
+        self.witness.take().map(|witness| *witness)
+    }
+
+    /// What is being noted, if anything is.
+    pub(crate) fn witness(&mut self) -> Option<&mut Witness> {
+        self.witness.as_deref_mut()
+    }
+
+    /// Notes that the guest was given what another run of it would not be.
+    pub(crate) fn note_unrepeatable(&mut self, what: Unrepeatable) {
+        if let Some(witness) = self.witness() {
+            witness.spoil(what);
+        }
     }
 
     pub(crate) fn recorder(&self) -> Option<SharedRecorder> {
@@ -93,12 +115,8 @@ impl State {
         self.memory = Some(memory);
     }
 
-    pub(crate) fn has_module(&self, name: &str) -> bool {
-        self.grants.modules.iter().any(|module| module == name)
-    }
-
-    pub(crate) fn files(&self) -> Option<&Files> {
-        self.grants.files.as_ref()
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     pub(crate) fn set_answer(&mut self, answer: Vec<u8>) {
@@ -107,61 +125,5 @@ impl State {
 
     pub(crate) fn take_answer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.answer)
-    }
-}
-
-/// A clock of whole milliseconds, too coarse to time the machine with: what is not there cannot
-/// leak from the caches of others.
-struct CoarseClock;
-
-impl HostWallClock for CoarseClock {
-    fn resolution(&self) -> Duration {
-        RESOLUTION
-    }
-
-    fn now(&self) -> Duration {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        whole_milliseconds(since)
-    }
-}
-
-impl HostMonotonicClock for SessionClock {
-    fn resolution(&self) -> u64 {
-        nanoseconds(RESOLUTION)
-    }
-
-    fn now(&self) -> u64 {
-        nanoseconds(Duration::from_millis(self.now_ms()))
-    }
-}
-
-fn whole_milliseconds(duration: Duration) -> Duration {
-    Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000)
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A clock that stands still.
-struct StoppedClock;
-
-impl HostWallClock for StoppedClock {
-    fn resolution(&self) -> Duration {
-        Duration::from_nanos(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
-impl HostMonotonicClock for StoppedClock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        0
     }
 }

@@ -49,6 +49,7 @@ impl TestHost {
             max_resident: MAX_SESSIONS,
             cache_dir: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("modules")),
             guest_dir: Some(folder.path().join("guests")),
+            module_dir: Some(folder.path().join("modules")),
             backup_dir: Some(folder.path().join("backups")),
             upkeep_period: Duration::from_millis(20),
             ..HostOptions::new(folder.path().join("libraries"))
@@ -120,13 +121,18 @@ impl TestHost {
     }
 
     pub(crate) async fn try_session(&self, template: Template) -> Result<SessionId, HostError> {
+        self.host.storage().create_template(template.clone()).await.unwrap();
+        self.another(&template).await
+    }
+
+    /// One more session of a template that is there.
+    pub(crate) async fn another(&self, template: &Template) -> Result<SessionId, HostError> {
         let request = SessionRequest {
             template_id: template.id,
             workspace_id: "test".to_owned(),
             base_commit_oid: "none".to_owned(),
             worktree_path: self.worktree().display().to_string(),
         };
-        self.host.storage().create_template(template).await.unwrap();
         Ok(self.host.create_session(request, None).await?.id)
     }
 

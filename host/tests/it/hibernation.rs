@@ -5,7 +5,9 @@ use serde_json::json;
 use std::fs;
 use std::time::Duration;
 use vm_host::{GuestError, HostError, HostStats, Source};
-use vm_storage::{ExecutionErrorCode, ExecutionStatus, SessionFilter, SessionId, SessionStatus};
+use vm_storage::{
+    ExecutionErrorCode, ExecutionStatus, SessionFilter, SessionId, SessionStatus, StartupForm,
+};
 
 fn repl(input: &str) -> Source {
     Source::Repl { input: input.to_owned() }
@@ -265,7 +267,8 @@ async fn a_session_of_another_engine_is_a_refusal_and_not_a_state() {
     assert!(matches!(guest_error(&test, session).await, GuestError::Imports { .. }));
     rebind(&test, session, |engine| *engine = own.clone()).await;
     rebind(&test, session, |engine| engine.image = "0".repeat(64)).await;
-    assert_eq!(guest_error(&test, session).await, GuestError::Image);
+    let missing = GuestError::Image { hash: "0".repeat(64) };
+    assert_eq!(guest_error(&test, session).await, missing);
     rebind(&test, session, |engine| *engine = own.clone()).await;
     rebind(&test, session, |engine| engine.guest = "0".repeat(64)).await;
     assert!(matches!(guest_error(&test, session).await, GuestError::Missing { .. }));
@@ -331,9 +334,14 @@ async fn a_purged_session_is_gone_with_all_that_belongs_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_made_under_way_is_restored_with_its_guests() {
+async fn a_backup_made_under_way_is_restored_with_its_guests_and_images() {
     let test = TestHost::start().await;
-    let session = test.session(template()).await;
+    test.file("init.js", "var from = 'startup'");
+    let template = with_startup(&[("init.js", 0)]);
+    test.session(template.clone()).await;
+    let session = test.another(&template).await.unwrap();
+    let begun = test.host.session(session).await.unwrap().template.startup;
+    assert_eq!(begun, Some(StartupForm::Image));
     test.repl(session, "var n = 5").await;
     let made = test.host.backup("first").await.unwrap();
     test.repl(session, "n = 6").await;
@@ -349,12 +357,20 @@ async fn a_backup_made_under_way_is_restored_with_its_guests() {
                 fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path)).unwrap();
             }
             let guest_dir = options.guest_dir.clone().unwrap();
-            vm_host::restore_backup(&made.path, &folder.join("vm.redb"), &guest_dir).unwrap();
+            let module_dir = options.module_dir.clone().unwrap();
+            vm_host::restore_backup(&made.path, &folder.join("vm.redb"), &guest_dir, &module_dir)
+                .unwrap();
         })
         .await;
     let found = restored.host.execute(session, repl("n"), None).await.unwrap();
     assert_eq!(found.execution.result.unwrap().preview, "5");
-    let refused =
-        vm_host::restore_backup(&made.path, &folder.join("vm.redb"), &folder.join("guests"));
+    let found = restored.host.execute(session, repl("from"), None).await.unwrap();
+    assert_eq!(found.execution.result.unwrap().preview, "'startup'");
+    let refused = vm_host::restore_backup(
+        &made.path,
+        &folder.join("vm.redb"),
+        &folder.join("guests"),
+        &folder.join("modules"),
+    );
     assert!(matches!(refused, Err(HostError::Backup(_))), "{refused:?}");
 }

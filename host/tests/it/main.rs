@@ -8,6 +8,7 @@ mod errors;
 mod files;
 mod harness;
 mod hibernation;
+mod images;
 mod limits;
 mod model;
 mod outlives;

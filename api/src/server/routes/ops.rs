@@ -72,6 +72,7 @@ pub(super) async fn stats(State(app): State<App>) -> Answered {
         removed: RemovedStats { executions: host.executions_removed, events: host.events_removed },
         executions_under_way: host.executions as u64,
         template_modules_compiled: host.template_modules_compiled,
+        template_images_made: host.template_images_made,
     }))
 }
 

@@ -1,4 +1,4 @@
-//! Template modules, replayed form: the libraries and startup files of a template, compiled to
+//! The replayed form: the libraries and startup files of a template, compiled to
 //! bytecode by the guest and kept in a WebAssembly module that runs them in each new session.
 //!
 //! ```text
@@ -12,13 +12,16 @@
 //! contents of the parts — so that a second session of a template compiles nothing, and changed
 //! content means another module.
 
+use super::folder::Folder;
+use super::manifest::{ArtifactForm, Manifest};
+use super::{Key, Scripts};
 use crate::engine::{COMPILING_SESSIONS, Engine};
 use crate::error::HostError;
+use crate::limits;
 use crate::recorder::SharedRecorder;
-use crate::runtime::{Console, Failure, Grants, Runtime, RuntimeOptions, Script, SessionClock};
-use crate::{limits, runtime};
+use crate::runtime::{Failure, Grants, Runtime, RuntimeOptions, Script, SessionClock};
+use crate::startup::blocking;
 use moka::future::Cache;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
@@ -46,11 +49,13 @@ pub(crate) struct Part {
 }
 
 /// A template's scripts as a module.
-pub(crate) struct TemplateModule {
+pub(crate) struct Replayed {
     /// Runs the parts that compiled.
     pub(crate) module: Module,
     /// The first part that did not compile, and what follows from it.
     pub(crate) broken: Option<BrokenPart>,
+    /// The SHA-256 of the module, if its file is kept.
+    pub(super) hash: Option<String>,
     bytes: u32,
 }
 
@@ -64,41 +69,44 @@ pub(crate) struct BrokenPart {
     pub(crate) failure: Option<Failure>,
 }
 
-/// The template modules in use, by the hash of what they were made of.
-pub(crate) struct TemplateModules {
-    cache: Cache<[u8; 32], Arc<TemplateModule>>,
+/// The modules that are held ready, by the hash of what they were made of.
+pub(super) struct ReplayedModules {
+    cache: Cache<Key, Arc<Replayed>>,
     /// Guests that may compile at one time; the pool has room for no more. Others wait their turn.
     compiling: Semaphore,
     compiled: AtomicU64,
 }
 
-impl TemplateModules {
-    pub(crate) fn new() -> Self {
-        let weigher = |_: &[u8; 32], module: &Arc<TemplateModule>| module.bytes;
+impl ReplayedModules {
+    pub(super) fn new() -> Self {
+        let weigher = |_: &Key, module: &Arc<Replayed>| module.bytes;
         let cache = Cache::builder().max_capacity(MAX_CACHED_BYTES).weigher(weigher).build();
         let compiling = Semaphore::new(COMPILING_SESSIONS as usize);
         Self { cache, compiling, compiled: AtomicU64::new(0) }
     }
 
     /// Modules compiled so far.
-    pub(crate) fn compiled(&self) -> u64 {
+    pub(super) fn compiled(&self) -> u64 {
         self.compiled.load(Ordering::Relaxed)
     }
 
-    /// The module of `parts`, made if it is not there. Sessions that ask for the same at one time
-    /// wait for one to make it.
-    pub(crate) async fn get(
+    /// The module of some scripts: from the folder, or made if it is not there. Sessions that ask for
+    /// the same at one time wait for one to make it.
+    pub(super) async fn get(
         &self,
         engine: &Engine,
-        parts: Vec<Part>,
-        flags: u32,
+        folder: Option<&Arc<Folder>>,
+        scripts: &Scripts,
         limits: &Limits,
-    ) -> Result<Arc<TemplateModule>, HostError> {
-        let key = key(&parts, flags);
+    ) -> Result<Arc<Replayed>, HostError> {
+        let key = scripts.key(&engine.guest.binding.guest);
         let make = async {
+            if let Some(kept) = kept(engine, folder, key).await {
+                return Ok(kept);
+            }
             let _permit = self.compiling.acquire().await.expect("the semaphore is never closed");
             self.compiled.fetch_add(1, Ordering::Relaxed);
-            make(engine, parts, flags, limits).await
+            make(engine, folder, key, scripts, limits).await
         };
         let module = self.cache.try_get_with(key, make).await;
         let module =
@@ -111,43 +119,53 @@ impl TemplateModules {
     }
 }
 
-/// The hash of everything that a module is made of.
-fn key(parts: &[Part], flags: u32) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"template module, replayed, 1\0");
-    hash.update(vm_guest::sha256());
-    hash.update(flags.to_le_bytes());
-    for part in parts {
-        hash.update((part.name.len() as u64).to_le_bytes());
-        hash.update(&part.name);
-        hash.update((part.source.len() as u64).to_le_bytes());
-        hash.update(&part.source);
-    }
-    hash.finalize().into()
+/// The module that the folder has.
+async fn kept(engine: &Engine, folder: Option<&Arc<Folder>>, key: Key) -> Option<Arc<Replayed>> {
+    let (folder, wasm) = (Arc::clone(folder?), engine.wasm.clone());
+    let load = blocking(move || {
+        let (hash, bytes) = folder.replayed(&key)?;
+        let module = Module::new(&wasm, &bytes);
+        let module = module.inspect_err(|error| tracing::warn!(%error, "a damaged module")).ok()?;
+        let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Some(Arc::new(Replayed { module, broken: None, hash: Some(hash), bytes }))
+    });
+    load.await.ok().flatten()
 }
 
 async fn make(
     engine: &Engine,
-    parts: Vec<Part>,
-    flags: u32,
+    folder: Option<&Arc<Folder>>,
+    key: Key,
+    scripts: &Scripts,
     limits: &Limits,
-) -> Result<Arc<TemplateModule>, HostError> {
-    let (compiled, broken) = compile(engine, &parts, flags, limits).await?;
+) -> Result<Arc<Replayed>, HostError> {
+    let (compiled, broken) = compile(engine, scripts, limits).await?;
     let wasm = encode(&compiled);
+    let manifest = Manifest {
+        form: ArtifactForm::Replayed,
+        guest: engine.guest.binding.guest.clone(),
+        sources: scripts.sources(),
+        asked: Vec::new(),
+        startup: Vec::new(),
+    };
+    // What does not compile is told anew by every start.
+    let folder = folder.filter(|_| broken.is_none()).cloned();
     let engine = engine.wasm.clone();
-    let compile = tokio::task::spawn_blocking(move || {
+    blocking(move || {
+        let told = manifest.put_into(&wasm);
+        let keep = |folder: Arc<Folder>| folder.keep(&key, ArtifactForm::Replayed, told.as_ref()?);
+        let hash = folder.and_then(keep);
         let module = Module::new(&engine, &wasm).map_err(HostError::engine)?;
         let bytes = u32::try_from(wasm.len()).unwrap_or(u32::MAX);
-        Ok(Arc::new(TemplateModule { module, broken, bytes }))
-    });
-    compile.await.map_err(|error| HostError::Engine(error.to_string()))?
+        Ok(Arc::new(Replayed { module, broken, hash, bytes }))
+    })
+    .await?
 }
 
 /// Compiles the parts in a guest of their own, up to the first that does not compile.
 async fn compile(
     engine: &Engine,
-    parts: &[Part],
-    flags: u32,
+    scripts: &Scripts,
     limits: &Limits,
 ) -> Result<(Vec<Vec<u8>>, Option<BrokenPart>), HostError> {
     let options = RuntimeOptions {
@@ -155,13 +173,13 @@ async fn compile(
         clock: SessionClock::starting(),
         max_memory_bytes: limits::memory_bytes(limits),
         grants: Grants::default(),
-        console: Console::Present,
+        realm_flags: 0,
     };
     let place = engine.places.take().await;
-    let mut runtime = runtime::Runtime::new(engine, place, options).await?;
-    let mut compiled = Vec::with_capacity(parts.len());
-    for (index, part) in parts.iter().enumerate() {
-        match compile_part(&mut runtime, part, flags, limits).await {
+    let mut runtime = Runtime::new(engine, place, options).await?;
+    let mut compiled = Vec::with_capacity(scripts.parts.len());
+    for (index, part) in scripts.parts.iter().enumerate() {
+        match compile_part(&mut runtime, part, scripts.flags, limits).await {
             Ok(bytecode) => compiled.push(bytecode),
             Err((events, failure)) => {
                 return Ok((compiled, Some(BrokenPart { index, events, failure })));

@@ -1,0 +1,343 @@
+//! The folder of template modules, beside the database.
+//!
+//! ```text
+//! MODULES/KEY.FORM.HASH.wasm           a module: what it is made of, its form, its own SHA-256
+//! MODULES/templates/TEMPLATE/HASH      empty: the template's sessions were started by that module
+//! ```
+//!
+//! Invariant: what is read hashes to its name; a file that was torn, or changed, is none. A file is on
+//! the disk before anyone is told of it, so that a session may depend on it.
+
+use super::Key;
+use super::manifest::{ArtifactForm, MAX_MANIFEST_BYTES, Manifest};
+use crate::engine::hash;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use vm_storage::TemplateId;
+
+/// Files there may be, so that listing the folder takes milliseconds.
+const MAX_FILES: usize = 4_096;
+/// Bytes of a file that is read: an image has 64 MiB at most.
+const MAX_FILE_BYTES: u64 = 128 << 20;
+/// Modules of one template that are told of.
+const MAX_LISTED: usize = 1_000;
+/// What follows the name of a file that is being written.
+const DRAFT: &str = "draft";
+
+/// A file of the folder.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) hash: String,
+    pub(super) form: ArtifactForm,
+    pub(super) bytes: u64,
+    pub(super) created_at: SystemTime,
+    key: Key,
+    used_at: SystemTime,
+}
+
+/// The folder, and what is in it.
+pub(super) struct Folder {
+    path: PathBuf,
+    max_bytes: u64,
+    index: Mutex<Index>,
+}
+
+#[derive(Default)]
+struct Index {
+    /// By hash.
+    entries: HashMap<String, Entry>,
+    /// Hashes by key, in the order in which they were made.
+    by_key: HashMap<Key, Vec<String>>,
+    bytes: u64,
+    /// Bytes that were left when there was no more to remove.
+    stuck_at: Option<u64>,
+    marks: HashSet<(TemplateId, String)>,
+}
+
+impl Folder {
+    /// Looks at what is there. A folder that cannot be read has nothing.
+    pub(super) fn open(path: PathBuf, max_bytes: u64) -> Self {
+        let mut index = Index::default();
+        match fs::read_dir(&path) {
+            Ok(files) => {
+                let mut entries: Vec<_> = files
+                    .filter_map(|file| {
+                        let file = file.ok()?;
+                        let name = file.file_name();
+                        if Path::new(&name).extension().is_some_and(|is| is == DRAFT) {
+                            // Of a process that ended while it wrote it.
+                            drop(fs::remove_file(file.path()));
+                            return None;
+                        }
+                        Entry::of(name.to_str()?, &file.metadata().ok()?)
+                    })
+                    .collect();
+                entries.sort_by_key(|entry| entry.created_at);
+                entries.into_iter().for_each(|entry| index.add(entry));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "no template modules are read");
+            }
+        }
+        Self { path, max_bytes, index: Mutex::new(index) }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // Held for a few operations of maps, each of which leaves it whole enough to go on.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The images of a key, in the order in which they were made.
+    pub(super) fn images(&self, key: &Key) -> Vec<String> {
+        self.index().of(key, ArtifactForm::Image)
+    }
+
+    /// The replayed module of a key, if it is there and whole.
+    pub(super) fn replayed(&self, key: &Key) -> Option<(String, Vec<u8>)> {
+        let hash = self.index().of(key, ArtifactForm::Replayed).pop()?;
+        match self.read(&hash) {
+            Ok(module) => Some((hash, module)),
+            Err(error) => {
+                tracing::warn!(%error, "a template module is made anew");
+                self.forget(&hash);
+                None
+            }
+        }
+    }
+
+    /// The bytes of a module.
+    ///
+    /// # Errors
+    /// When it is not there, or is not what its name says.
+    pub(super) fn read(&self, hash: &str) -> io::Result<Vec<u8>> {
+        let entry = self.index().entries.get(hash).cloned();
+        let entry = entry.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let mut module = Vec::new();
+        File::open(self.path.join(entry.name()))?.take(MAX_FILE_BYTES).read_to_end(&mut module)?;
+        if crate::engine::hash(&module) == hash {
+            return Ok(module);
+        }
+        let damaged = format!("{} is damaged", entry.name());
+        Err(io::Error::new(io::ErrorKind::InvalidData, damaged))
+    }
+
+    /// Keeps a module; gives its hash, and none if it cannot be kept. It is on the disk when this
+    /// returns.
+    pub(super) fn keep(&self, key: &Key, form: ArtifactForm, module: &[u8]) -> Option<String> {
+        let now = SystemTime::now();
+        let entry = Entry {
+            hash: hash(module),
+            form,
+            bytes: module.len() as u64,
+            created_at: now,
+            key: *key,
+            used_at: now,
+        };
+        let path = self.path.join(entry.name());
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.path)?;
+            let draft = path.with_extension(format!("{}.{DRAFT}", std::process::id()));
+            let mut file = File::create(&draft)?;
+            let written = file
+                .write_all(module)
+                .and_then(|()| file.sync_all())
+                .and_then(|()| fs::rename(&draft, &path))
+                .and_then(|()| File::open(&self.path)?.sync_all());
+            if written.is_err() {
+                drop(fs::remove_file(&draft));
+            }
+            written
+        };
+        if let Err(error) = write() {
+            tracing::warn!(path = %path.display(), %error, "a template module was not kept");
+            return None;
+        }
+        let hash = entry.hash.clone();
+        self.index().add(entry);
+        Some(hash)
+    }
+
+    /// Notes that a module was used.
+    pub(super) fn touch(&self, hash: &str) {
+        if let Some(entry) = self.index().entries.get_mut(hash) {
+            entry.used_at = SystemTime::now();
+        }
+    }
+
+    /// Whether a module is known to have started a template's sessions.
+    pub(super) fn knows_mark(&self, template: TemplateId, hash: &str) -> bool {
+        self.index().marks.contains(&(template, hash.to_owned()))
+    }
+
+    /// Notes, for later processes too, that a module started a template's sessions.
+    pub(super) fn mark(&self, template: TemplateId, hash: &str) {
+        let folder = self.marks(template);
+        let marked = fs::create_dir_all(&folder).and_then(|()| File::create(folder.join(hash)));
+        match marked {
+            Ok(_) => {
+                self.index().marks.insert((template, hash.to_owned()));
+            }
+            Err(error) => tracing::warn!(%error, "a template's module was not noted"),
+        }
+    }
+
+    /// Whether a module started a template's sessions.
+    pub(super) fn is_marked(&self, template: TemplateId, hash: &str) -> bool {
+        // Only what is in the index is looked for: its names are hashes.
+        self.index().entries.contains_key(hash)
+            && fs::exists(self.marks(template).join(hash)).unwrap_or(false)
+    }
+
+    fn marks(&self, template: TemplateId) -> PathBuf {
+        self.path.join("templates").join(template.to_string())
+    }
+
+    /// The modules that started a template's sessions, oldest first.
+    pub(super) fn list(&self, template: TemplateId) -> Vec<(Entry, Manifest)> {
+        let Ok(marks) = fs::read_dir(self.marks(template)) else { return Vec::new() };
+        let mut entries = Vec::new();
+        for mark in marks.flatten().take(MAX_LISTED) {
+            let entry =
+                mark.file_name().to_str().and_then(|hash| self.index().entries.get(hash).cloned());
+            match entry {
+                Some(entry) => entries.push(entry),
+                // It was removed.
+                None => drop(fs::remove_file(mark.path())),
+            }
+        }
+        entries.sort_by(|one, other| {
+            (one.created_at, &one.hash).cmp(&(other.created_at, &other.hash))
+        });
+        let told = |entry: Entry| {
+            let mut start = Vec::new();
+            let file = File::open(self.path.join(entry.name())).ok()?;
+            file.take(MAX_MANIFEST_BYTES as u64).read_to_end(&mut start).ok()?;
+            Some((entry, Manifest::of(&start)?))
+        };
+        entries.into_iter().filter_map(told).collect()
+    }
+
+    /// Whether there is more than may be, and something to be done about it.
+    pub(super) fn wants_eviction(&self) -> bool {
+        let index = self.index();
+        let too_much = index.bytes > self.max_bytes || index.entries.len() > MAX_FILES;
+        too_much && index.stuck_at != Some(index.bytes)
+    }
+
+    /// Removes what was used longest ago until there is no more than may be; but none that is in
+    /// use. Gives what it removed.
+    pub(super) fn evict(&self, used: &HashSet<String>) -> Vec<String> {
+        let mut entries: Vec<_> = self.index().entries.values().cloned().collect();
+        entries.sort_by_key(|entry| entry.used_at);
+        let mut evicted = Vec::new();
+        for entry in entries {
+            let (bytes, files) = (self.index().bytes, self.index().entries.len());
+            if bytes <= self.max_bytes && files <= MAX_FILES {
+                break;
+            }
+            if !used.contains(&entry.hash) && self.forget(&entry.hash) {
+                evicted.push(entry.hash);
+            }
+        }
+        let mut index = self.index();
+        index.stuck_at = Some(index.bytes);
+        evicted
+    }
+
+    /// Removes a module; gives whether it is gone.
+    fn forget(&self, hash: &str) -> bool {
+        let entry = self.index().entries.get(hash).cloned();
+        let Some(entry) = entry else { return false };
+        match fs::remove_file(self.path.join(entry.name())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "a template module was not removed");
+                false
+            }
+            Ok(()) | Err(_) => {
+                self.index().remove(hash);
+                true
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// The file of a name, if it is one of ours.
+    fn of(name: &str, file: &fs::Metadata) -> Option<Self> {
+        let mut parts = name.split('.');
+        let (key, form, hash, end) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let form = match form {
+            "image" => ArtifactForm::Image,
+            "replayed" => ArtifactForm::Replayed,
+            _ => return None,
+        };
+        let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hash || end != "wasm" || parts.next().is_some() || !file.is_file() {
+            return None;
+        }
+        let changed = file.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Some(Self {
+            hash: hash.to_owned(),
+            form,
+            bytes: file.len(),
+            created_at: changed,
+            key: key_of(key)?,
+            used_at: changed,
+        })
+    }
+
+    fn name(&self) -> String {
+        let key = self.key.iter().fold(String::new(), |mut name, byte| {
+            name.push_str(&format!("{byte:02x}"));
+            name
+        });
+        format!("{key}.{}.{}.wasm", self.form.as_str(), self.hash)
+    }
+}
+
+fn key_of(hex: &str) -> Option<Key> {
+    let mut key = Key::default();
+    if hex.len() != 2 * key.len() || !hex.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in key.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(key)
+}
+
+impl Index {
+    fn add(&mut self, entry: Entry) {
+        self.stuck_at = None;
+        self.bytes += entry.bytes;
+        let hashes = self.by_key.entry(entry.key).or_default();
+        hashes.retain(|hash| *hash != entry.hash);
+        hashes.push(entry.hash.clone());
+        if let Some(before) = self.entries.insert(entry.hash.clone(), entry) {
+            self.bytes -= before.bytes;
+        }
+    }
+
+    fn remove(&mut self, hash: &str) {
+        if let Some(entry) = self.entries.remove(hash) {
+            self.bytes -= entry.bytes;
+            if let Some(hashes) = self.by_key.get_mut(&entry.key) {
+                hashes.retain(|known| known != hash);
+                if hashes.is_empty() {
+                    self.by_key.remove(&entry.key);
+                }
+            }
+        }
+        self.marks.retain(|(_, marked)| marked != hash);
+    }
+
+    fn of(&self, key: &Key, form: ArtifactForm) -> Vec<String> {
+        let is_form = |hash: &&String| self.entries.get(*hash).is_some_and(|of| of.form == form);
+        self.by_key.get(key).into_iter().flatten().filter(is_form).cloned().collect()
+    }
+}
