@@ -322,8 +322,8 @@ impl Run<'_> {
         } else {
             self.adopt(changes, told, ordinal);
             let may_drop = sheds || end.is_err() || self.host.engine().places.are_wanted();
-            // The next startup file runs in the same instance, which its module is linked to.
-            if may_drop && self.then != Some(SessionStatus::Starting) {
+            // A start goes on in the instance that its template's module is linked to.
+            if may_drop && self.then.is_none() {
                 self.slot.drop_runtime();
             }
         }

@@ -155,6 +155,9 @@ impl<'a> Startup<'a> {
             }
             None => {}
         }
+        if engine.places.are_wanted() {
+            slot.drop_runtime();
+        }
         Ok(())
     }
 
@@ -166,15 +169,17 @@ impl<'a> Startup<'a> {
         scripts: &Scripts,
         files: &[StartupFile],
     ) -> Result<Vec<(Execution, Vec<Event>)>, HostError> {
-        self.host.scheduler().run(slot.restored(self.host)).await?;
         let limits = slot.session.template.settings.limits;
         let (engine, artifacts) = (self.host.engine(), self.host.artifacts());
+        // Before the session has an instance: who compiles takes a place for one, and sessions that
+        // held theirs while they waited for that could wait for each other.
         let compiled = artifacts.replayed(engine, slot.session.template_id, scripts, &limits);
         let template = tokio::select! {
             biased;
             template = self.host.scheduler().run(compiled) => template?,
             closing = live.closed() => return Err(closed(live, closing)),
         };
+        self.host.scheduler().run(slot.restored(self.host)).await?;
         let module = slot.runtime().link(&template.module).await?;
         if artifacts.makes_images() {
             slot.runtime().begin_witness();

@@ -16,7 +16,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 use vm_storage::TemplateId;
 
 /// Files there may be, so that listing the folder takes milliseconds.
@@ -25,6 +25,9 @@ const MAX_FILES: usize = 4_096;
 const MAX_FILE_BYTES: u64 = 128 << 20;
 /// Modules of one template that are told of.
 const MAX_LISTED: usize = 1_000;
+/// When it is looked again whether stored sessions still need what is too much: it takes a read of all
+/// of them.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// What follows the name of a file that is being written.
 const DRAFT: &str = "draft";
 
@@ -53,8 +56,8 @@ struct Index {
     /// Hashes by key, in the order in which they were made.
     by_key: HashMap<Key, Vec<String>>,
     bytes: u64,
-    /// Bytes that were left when there was no more to remove.
-    stuck_at: Option<u64>,
+    /// Bytes that were left when there was no more to remove, and when that was.
+    stuck_at: Option<(u64, Instant)>,
     marks: HashSet<(TemplateId, String)>,
 }
 
@@ -225,8 +228,10 @@ impl Folder {
     /// Whether there is more than may be, and something to be done about it.
     pub(super) fn wants_eviction(&self) -> bool {
         let index = self.index();
-        let too_much = index.bytes > self.max_bytes || index.entries.len() > MAX_FILES;
-        too_much && index.stuck_at != Some(index.bytes)
+        let too_much = index.is_too_much(self.max_bytes);
+        let is_stuck =
+            |(bytes, at): (u64, Instant)| bytes == index.bytes && at.elapsed() < LOOK_AGAIN_AFTER;
+        too_much && !index.stuck_at.is_some_and(is_stuck)
     }
 
     /// Removes what was used longest ago until there is no more than may be; but none that is in
@@ -236,8 +241,7 @@ impl Folder {
         entries.sort_by_key(|entry| entry.used_at);
         let mut evicted = Vec::new();
         for entry in entries {
-            let (bytes, files) = (self.index().bytes, self.index().entries.len());
-            if bytes <= self.max_bytes && files <= MAX_FILES {
+            if !self.index().is_too_much(self.max_bytes) {
                 break;
             }
             if !used.contains(&entry.hash) && self.forget(&entry.hash) {
@@ -245,7 +249,7 @@ impl Folder {
             }
         }
         let mut index = self.index();
-        index.stuck_at = Some(index.bytes);
+        index.stuck_at = Some((index.bytes, Instant::now()));
         evicted
     }
 
@@ -321,6 +325,10 @@ impl Index {
         if let Some(before) = self.entries.insert(entry.hash.clone(), entry) {
             self.bytes -= before.bytes;
         }
+    }
+
+    fn is_too_much(&self, max_bytes: u64) -> bool {
+        self.bytes > max_bytes || self.entries.len() > MAX_FILES
     }
 
     fn remove(&mut self, hash: &str) {

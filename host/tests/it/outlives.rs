@@ -13,7 +13,7 @@ use vm_storage::{EventPayload, ExecutionStatus, SessionId};
 const CASES: u32 = 24;
 
 /// What sessions begin with: state of every kind that a heap can hold.
-const BEGIN: &str = "
+pub(crate) const BEGIN: &str = "
     var n = 0; let log = []; const seen = new WeakMap(), key = {}; seen.set(key, 'weak');
     class Counter { #n = 0; static all = new Map(); tick() { Counter.all.set(++this.#n, this); return this.#n } }
     const counter = new Counter();
@@ -22,7 +22,7 @@ const BEGIN: &str = "
     const sticky = /a(b?)/y; let big = []; Symbol.for('shared'); typeof open";
 
 /// Scripts of which each tells something of what those before it left.
-const SCRIPTS: &[&str] = &[
+pub(crate) const SCRIPTS: &[&str] = &[
     "++n",
     "counter.tick() + ',' + Counter.all.size",
     "steps.next(n).value",
@@ -48,13 +48,13 @@ const SCRIPTS: &[&str] = &[
 ];
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(crate) enum Step {
     Run(usize),
     Hibernate,
     Restart,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => (0..SCRIPTS.len()).prop_map(Step::Run),
         4 => Just(Step::Hibernate),
@@ -64,7 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// All that a client is told of an execution but ids and times.
-fn told(finished: &Finished) -> (ExecutionStatus, String, Vec<EventPayload>, u64) {
+pub(crate) fn told(finished: &Finished) -> (ExecutionStatus, String, Vec<EventPayload>, u64) {
     let Finished { execution, events } = finished;
     let events = events.iter().map(|event| event.payload.clone()).collect();
     let outcome = format!("{:?} {:?}", execution.result, execution.error);
