@@ -317,7 +317,7 @@ impl<'a> Startup<'a> {
                 let fuel = limits::fuel(&limits);
                 runtime.begin(fuel, recorder.clone());
                 let outcome = {
-                    let load = pin!(runtime.run_linked(module, part_number(part)));
+                    let load = pin!(runtime.run_library(module, part_number(part)));
                     let load = self.host.scheduler().slices(load).await;
                     let deadline = Duration::from_millis(limits.wall_ms);
                     tokio::select! {

@@ -7,7 +7,7 @@
 //! cannot leak from the caches of others.
 
 use super::{Stop, Unrepeatable};
-use crate::runtime::{Sources, State};
+use crate::runtime::{Clock, Entropy, State};
 use std::time::{Duration, SystemTime};
 use wasmtime::{Caller, Linker};
 
@@ -54,16 +54,18 @@ fn clock_time_get(
     _precision: u64,
     address: u32,
 ) -> wasmtime::Result<i32> {
-    let shown = match (id, caller.data().sources()) {
-        (clock::REALTIME | clock::MONOTONIC, Sources::Constant) => Duration::ZERO,
-        (clock::REALTIME, Sources::Machine(_)) => {
+    let shown = match (id, caller.data().clock()) {
+        (clock::REALTIME | clock::MONOTONIC, Clock::Stopped) => Duration::ZERO,
+        (clock::REALTIME, Clock::Runs(_)) => {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             whole_milliseconds(since.unwrap_or_default())
         }
-        (clock::MONOTONIC, Sources::Machine(clock)) => Duration::from_millis(clock.now_ms()),
+        (clock::MONOTONIC, Clock::Runs(clock)) => Duration::from_millis(clock.now_ms()),
         _ => return Ok(unknown_clock(id)),
     };
-    caller.data_mut().note_unrepeatable(Unrepeatable::Clock);
+    if caller.data().clock() != Clock::Stopped {
+        caller.data_mut().note_unrepeatable(Unrepeatable::Clock);
+    }
     write(caller, address, &nanoseconds(shown))
 }
 
@@ -72,9 +74,9 @@ fn random_get(mut caller: Caller<'_, State>, address: u32, len: u32) -> wasmtime
         return Ok(errno::INVAL);
     }
     let mut bytes = vec![0; len as usize];
-    match caller.data().sources() {
-        Sources::Constant => {}
-        Sources::Machine(_) => getrandom::fill(&mut bytes)
+    match caller.data().entropy() {
+        Entropy::Zeros => {}
+        Entropy::Machine => getrandom::fill(&mut bytes)
             .map_err(|error| wasmtime::Error::msg(format!("no entropy: {error}")))?,
     }
     caller.data_mut().note_unrepeatable(Unrepeatable::Entropy);

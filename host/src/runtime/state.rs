@@ -21,20 +21,30 @@ pub(crate) struct State {
     pub(super) limiter: MemoryLimiter,
     pub(super) recorder: CurrentRecorder,
     grants: Grants,
-    sources: Sources,
+    clock: Clock,
+    entropy: Entropy,
     witness: Option<Box<Witness>>,
     memory: Option<Memory>,
     /// The answer of the last host call, until the guest takes it.
     answer: Vec<u8>,
 }
 
-/// Where a guest's time and entropy come from.
+/// What the clocks show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The time; the monotonic one, the session's.
+    Runs(SessionClock),
+    /// The start of 1970, and 0.
+    Stopped,
+}
+
+/// Where random bytes come from.
 #[derive(Clone, Copy)]
-pub(crate) enum Sources {
-    /// The machine; its monotonic clock is the session's.
-    Machine(SessionClock),
-    /// Nowhere: it is always the start of 1970, and every random byte is 0.
-    Constant,
+pub(crate) enum Entropy {
+    /// The machine.
+    Machine,
+    /// Nowhere: all are 0.
+    Zeros,
 }
 
 /// What a session's template lets its scripts reach.
@@ -53,7 +63,8 @@ impl State {
             limiter: MemoryLimiter::new(max_memory_bytes),
             recorder: CurrentRecorder::default(),
             grants,
-            sources: Sources::Machine(clock),
+            clock: Clock::Runs(clock),
+            entropy: Entropy::Machine,
             witness: None,
             memory: None,
             answer: Vec::new(),
@@ -63,7 +74,7 @@ impl State {
     /// A state under which the guest always initialises to the same memory.
     pub(crate) fn for_base_image() -> Self {
         let state = Self::new(MAX_IMAGE_BYTES, Grants::default(), SessionClock::starting());
-        Self { sources: Sources::Constant, ..state }
+        Self { clock: Clock::Stopped, entropy: Entropy::Zeros, ..state }
     }
 
     pub(crate) fn limiter(&mut self) -> &mut MemoryLimiter {
@@ -77,8 +88,17 @@ impl State {
         })
     }
 
-    pub(crate) fn sources(&self) -> Sources {
-        self.sources
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Has the clocks show something else; gives what they showed.
+    pub(super) fn set_clock(&mut self, clock: Clock) -> Clock {
+        std::mem::replace(&mut self.clock, clock)
+    }
+
+    pub(crate) fn entropy(&self) -> Entropy {
+        self.entropy
     }
 
     /// Begins to note what the guest is given from outside its memory.
