@@ -20,9 +20,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Options under which the same requests give the same operations of the disk: nothing is settled
-/// by the clock.
+/// by the clock, and a file that failed is opened again whenever it is asked for.
 fn steady() -> StorageOptions {
-    StorageOptions { settle_after: Duration::from_hours(1), ..StorageOptions::default() }
+    let (settle_after, reopen_pause) = (Duration::from_hours(1), Duration::ZERO);
+    StorageOptions { settle_after, reopen_pause, ..StorageOptions::default() }
 }
 
 fn session() -> Session {

@@ -1,15 +1,19 @@
-//! The one writer: a thread that groups the writes of many callers into one durable commit.
+//! The one writer: it groups the writes of many callers into one durable commit.
 //!
 //! ```text
 //! callers --> queue (bounded in requests and bytes) --> group --> one redb transaction --> answers
 //! ```
 //!
-//! Invariant: an answer is sent only when the commit that holds the write is on the disk, or has
-//! failed; a failed commit is never tried again, because after a failed fsync nobody knows what
-//! the kernel still holds. What is refused leaves nothing and does not disturb the rest of its
-//! group. The thread ends, and the file is closed, when the last handle is gone.
-//! The callers' end is in `writer/queue.rs`; what each request does to the tables in
-//! `writer/apply.rs`.
+//! A caller that finds nobody writing commits what it asked for itself: that saves two hand-overs
+//! between threads, which take as long as the disk does. Everything else is the thread's: what came
+//! while somebody wrote, large or slow requests, and what follows a failure.
+//!
+//! Invariant: one at a time writes, whoever that is; an answer is sent only when the commit that holds
+//! the write is on the disk, or has failed; a failed commit is never tried again, because after a
+//! failed fsync nobody knows what the kernel still holds. What is refused leaves nothing and does not
+//! disturb the rest of its group. The thread ends, and the file is closed, when the last handle is gone.
+//! The callers' end is in `writer/queue.rs`, the thread in `writer/thread.rs`; what each request does
+//! to the tables in `writer/apply.rs`.
 //!
 //! A writer that has nothing to do for a moment *settles* the file: it commits redb's allocator
 //! state, so that a process killed after that leaves a file that opens at once, however large.
@@ -17,9 +21,9 @@
 mod apply;
 mod heap;
 mod queue;
-mod receive;
 pub(crate) mod request;
 mod sweep;
+mod thread;
 pub(crate) mod totals;
 
 pub use apply::MAX_TEMPLATES;
@@ -30,14 +34,13 @@ use crate::database::{Fault, Slot, panic_text};
 use crate::error::StorageError;
 use crate::tables::Tables;
 use apply::{Effect, apply};
-use receive::{Received, receive};
 use redb::{Database, Durability, WriteTransaction};
-use request::{Done, Reply, Request, Work, WriteRequest};
+use request::{Done, Reply, Work, WriteRequest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 use totals::Totals;
 
 /// Requests of one commit: a commit of this many is still a few milliseconds.
@@ -81,95 +84,40 @@ pub(crate) fn durable_write(
     Ok(txn)
 }
 
-/// Starts the writer's thread.
+/// Starts the writer.
 pub(crate) fn start(slot: &Arc<Slot>) -> Result<Queue, StorageError> {
-    let (queue, requests) = Queue::new();
-    let writer = Writer { slot: Arc::clone(slot), requests, is_settled: false };
+    let queue = Queue::new(Writer { slot: Arc::clone(slot), unsettled_since: None });
+    let shared = Arc::clone(queue.shared());
     std::thread::Builder::new()
         .name("vm-storage-writer".to_owned())
-        .spawn(move || writer.run())
+        .spawn(move || thread::run(&shared))
         .map_err(|error| slot.unavailable(error.to_string()))?;
     Ok(queue)
 }
 
-/// The thread's own state.
+/// The right to write, and what goes with it.
 struct Writer {
     slot: Arc<Slot>,
-    requests: mpsc::Receiver<Request>,
-    /// Whether the last commit recorded the allocator.
-    is_settled: bool,
-}
-
-/// What follows a group.
-enum Then {
-    GoOn,
-    Compact(Reply),
-    Stop(Reply),
+    /// When the last commit was that did not record the allocator, if it did not.
+    unsettled_since: Option<Instant>,
 }
 
 impl Writer {
-    fn run(mut self) {
-        let stop = loop {
-            let settle_after = self.slot.source().options().settle_after;
-            let patience = (!self.is_settled).then_some(settle_after);
-            let first = match receive(&mut self.requests, patience) {
-                Received::Request(first) => first,
-                Received::Nothing => {
-                    self.settle();
-                    continue;
-                }
-                Received::Closed => break None,
-            };
-            let mut group = Vec::new();
-            let then = self.gather(first, &mut group);
-            self.carry_out(group);
-            match then {
-                Then::GoOn => {}
-                Then::Compact(reply) => drop(reply.send(self.compact())),
-                Then::Stop(reply) => break Some(reply),
-            }
-        };
-        let outcome = self.slot.close();
-        match stop {
-            Some(reply) => drop(reply.send(outcome.map(|()| Done::default()))),
-            None => {
-                if let Err(error) = outcome {
-                    tracing::error!(%error, "the database was not closed in order");
-                }
-            }
-        }
+    /// Has the file be open again after a failure.
+    fn reopen(&mut self) -> Result<(), String> {
+        if self.slot.wants_reopening() { self.slot.reopen() } else { Ok(()) }
     }
 
-    /// Takes what is queued, up to a group's bounds.
-    fn gather(&mut self, first: Request, group: &mut Vec<WriteRequest>) -> Then {
-        let (mut next, mut bytes) = (Some(first), 0);
-        while let Some(request) = next {
-            match request {
-                Request::Write(write) => {
-                    bytes += write.bytes;
-                    group.push(write);
-                }
-                Request::Wake => {}
-                Request::Compact(reply) => return Then::Compact(reply),
-                Request::Stop(reply) => return Then::Stop(reply),
-            }
-            if group.len() >= MAX_GROUP_REQUESTS || bytes >= MAX_GROUP_BYTES {
-                break;
-            }
-            next = self.requests.try_recv().ok();
-        }
-        Then::GoOn
+    /// Answers a group that the file is not open.
+    fn refuse(&mut self, group: Vec<WriteRequest>, detail: &str) {
+        self.slot.requests.fetch_add(group.len() as u64, Ordering::Relaxed);
+        self.answer_unavailable(group.into_iter().map(WriteRequest::reply), detail);
     }
 
-    /// Commits a group and answers all of it.
+    /// Commits a group to a file that is open, and answers all of it.
     fn carry_out(&mut self, mut group: Vec<WriteRequest>) {
         let bytes: u64 = group.iter().map(|write| write.bytes as u64).sum();
         self.slot.requests.fetch_add(group.len() as u64, Ordering::Relaxed);
-        if self.slot.wants_reopening()
-            && let Err(detail) = self.slot.reopen()
-        {
-            return self.answer_unavailable(group.into_iter().map(WriteRequest::reply), &detail);
-        }
         // Also when there is nothing to write: it is how a disk that has room again is noticed.
         if let Err(detail) = self.slot.check_space(bytes * GROWTH + FREE_BESIDE_GROUP) {
             let has_some = self.slot.has_space(bytes * GROWTH + FREE_TO_MAKE_ROOM);
@@ -184,7 +132,7 @@ impl Writer {
             group.into_iter().map(|write| (write.work, (write.reply, write.room))).unzip();
         match self.commit(works) {
             Ok(outcomes) => {
-                self.is_settled = false;
+                self.unsettled_since = Some(Instant::now());
                 for ((reply, _room), outcome) in replies.into_iter().zip(outcomes) {
                     // The caller may have gone; its write is there all the same.
                     drop(reply.send(outcome));
@@ -193,15 +141,13 @@ impl Writer {
             Err(detail) => {
                 self.slot.take_down(&detail);
                 self.answer_unavailable(replies.into_iter(), &detail);
-                // Once now, so that reads work again; if it fails, before each later group.
-                drop(self.slot.reopen());
             }
         }
     }
 
     /// Records the allocator, so that the file opens fast whatever becomes of the process.
     fn settle(&mut self) {
-        self.is_settled = true;
+        self.unsettled_since = None;
         // There is the next pause after a commit for it.
         if self.slot.check_space(FREE_BESIDE_GROUP).is_err() {
             return;
@@ -222,12 +168,11 @@ impl Writer {
             Err(panic) => panic_text(&*panic).to_owned(),
         };
         self.slot.take_down(&failed);
-        drop(self.slot.reopen());
     }
 
     /// Moves what the file holds together and gives what is free back to the file system.
     fn compact(&mut self) -> Result<Done, StorageError> {
-        self.is_settled = false;
+        self.unsettled_since = Some(Instant::now());
         let compacted = self.slot.compact()?;
         Ok(Done { compacted, ..Done::default() })
     }

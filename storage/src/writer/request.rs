@@ -36,8 +36,6 @@ pub(crate) struct Done {
 pub(crate) enum Request {
     /// Write something.
     Write(WriteRequest),
-    /// Look whether the database wants reopening.
-    Wake,
     /// Compact the file, which nobody may use meanwhile.
     Compact(Reply),
     /// End, and answer when the file is closed.
@@ -87,6 +85,20 @@ impl Work {
             | Self::PostponeExpiry { .. }
             | Self::CommitExecution(_)
             | Self::Abandon { .. } => false,
+        }
+    }
+
+    /// Whether it takes little more than the disk's own time.
+    pub(crate) fn is_small(&self) -> bool {
+        match self {
+            Self::CreateTemplate { .. }
+            | Self::UpdateTemplate { .. }
+            | Self::DeleteTemplate { .. }
+            | Self::PutSession(_)
+            | Self::PurgeSession { .. }
+            | Self::PostponeExpiry { .. }
+            | Self::CommitExecution(_) => true,
+            Self::Abandon { .. } | Self::Sweep(_) => false,
         }
     }
 
