@@ -20,10 +20,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Options under which the same requests give the same operations of the disk: nothing is settled
-/// by the clock, and a file that failed is opened again whenever it is asked for.
+/// by the clock.
 fn steady() -> StorageOptions {
-    let (settle_after, reopen_pause) = (Duration::from_hours(1), Duration::ZERO);
-    StorageOptions { settle_after, reopen_pause, ..StorageOptions::default() }
+    StorageOptions { settle_after: Duration::from_hours(1), ..StorageOptions::default() }
 }
 
 fn session() -> Session {

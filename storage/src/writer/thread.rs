@@ -36,10 +36,10 @@ pub(super) fn run(shared: &Shared) {
 /// Writes all that is queued; gives whom to answer that the file is closed, if it is to be.
 fn write_all(shared: &Shared, writer: &mut Writer) -> Option<Reply> {
     loop {
-        let reopened = writer.reopen();
         let Group { writes, then } = shared.take();
         let is_last = writes.is_empty();
-        match reopened {
+        // After what is to be written was asked for: the file may be as it should by then.
+        match writer.reopen() {
             Ok(()) => writer.carry_out(writes),
             Err(detail) => writer.refuse(writes, &detail),
         }
