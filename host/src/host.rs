@@ -2,8 +2,9 @@
 //! answers what storage knows of them.
 //!
 //! Invariant: an execution that was begun is run to its end and committed whether or not its
-//! caller is still there; each runs in a task of its own.
+//! caller is still there.
 
+mod detached;
 mod execute;
 mod options;
 
@@ -22,6 +23,7 @@ use crate::scheduler::Scheduler;
 use crate::startup::{SessionRequest, Startup, blocking};
 use crate::upkeep::keep_up;
 use crate::worktree::Roots;
+use detached::Detached;
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -175,15 +177,12 @@ impl Host {
         if self.0.stopping.load(Ordering::Acquire) { Err(HostError::Stopping) } else { Ok(()) }
     }
 
-    /// Runs a future in a task of its own, so that it ends whether or not its caller waits.
+    /// Runs a future to its end, whether or not its caller waits.
     pub(crate) async fn detached<R: Send + 'static>(
         &self,
-        task: impl Future<Output = Result<R, HostError>> + Send + 'static,
+        work: impl Future<Output = Result<R, HostError>> + Send + 'static,
     ) -> Result<R, HostError> {
-        match self.0.tasks.spawn(task).await {
-            Ok(result) => result,
-            Err(error) => Err(HostError::Engine(format!("a task failed: {error}"))),
-        }
+        Detached::new(&self.0.tasks, work).await
     }
 
     /// The names of the libraries that are installed, sorted.
