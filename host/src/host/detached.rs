@@ -1,10 +1,11 @@
 //! Work that ends whether or not its caller waits for it.
 //!
-//! It runs in its caller's task, which costs no hand-over to another, and goes on in a task of its own
-//! when the caller leaves.
+//! It runs in its caller's task as far as it goes without waiting, which is all of a small execution
+//! on a store that is idle, and costs no hand-over to another task. From where it waits it goes on in a
+//! task of its own.
 //!
-//! Invariant: work that was polled once is polled to its end, and counts among the host's tasks until
-//! then.
+//! Invariant: work that was polled once is polled to its end, whatever its caller does, and counts
+//! among the host's tasks until then.
 
 use crate::error::HostError;
 use futures_util::FutureExt;
@@ -12,16 +13,20 @@ use futures_util::future::CatchUnwind;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TrackedFuture;
 
+type Ended<T> = Result<Result<T, HostError>, Box<dyn std::any::Any + Send>>;
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, HostError>> + Send>>;
 
 /// Work that goes on when this is dropped.
-pub(super) struct Detached<T: Send + 'static> {
-    /// `None` once it has ended.
-    work: Option<TrackedFuture<CatchUnwind<AssertUnwindSafe<Work<T>>>>>,
-    was_begun: bool,
+pub(super) enum Detached<T: Send + 'static> {
+    /// Not polled yet.
+    New(TrackedFuture<CatchUnwind<AssertUnwindSafe<Work<T>>>>),
+    /// It had to wait.
+    Spawned(JoinHandle<Ended<T>>),
+    Over,
 }
 
 impl<T: Send + 'static> Detached<T> {
@@ -30,8 +35,7 @@ impl<T: Send + 'static> Detached<T> {
         work: impl Future<Output = Result<T, HostError>> + Send + 'static,
     ) -> Self {
         let work: Work<T> = Box::pin(work);
-        let work = tasks.track_future(AssertUnwindSafe(work).catch_unwind());
-        Self { work: Some(work), was_begun: false }
+        Self::New(tasks.track_future(AssertUnwindSafe(work).catch_unwind()))
     }
 }
 
@@ -39,22 +43,25 @@ impl<T: Send + 'static> Future for Detached<T> {
     type Output = Result<T, HostError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.was_begun = true;
-        let work = self.work.as_mut().expect("checked by the caller: it is polled to its end once");
-        let ended = std::task::ready!(Pin::new(work).poll(context));
-        self.work = None;
-        Poll::Ready(ended.unwrap_or_else(|_| {
-            Err(HostError::Engine("a task failed: it panicked".to_owned()))
-        }))
-    }
-}
-
-impl<T: Send + 'static> Drop for Detached<T> {
-    fn drop(&mut self) {
-        let Some(work) = self.work.take().filter(|_| self.was_begun) else { return };
-        // Without a runtime there is nobody to go on with it: the process ends.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(work);
+        let failed = |why: &str| Err(HostError::Engine(format!("a task failed: {why}")));
+        let mut task = match std::mem::replace(&mut *self, Self::Over) {
+            Self::New(mut work) => match Pin::new(&mut work).poll(context) {
+                Poll::Ready(ended) => {
+                    return Poll::Ready(ended.unwrap_or_else(|_| failed("it panicked")));
+                }
+                Poll::Pending => tokio::spawn(work),
+            },
+            Self::Spawned(task) => task,
+            Self::Over => panic!("checked by the caller: a future is not polled after its end"),
+        };
+        match Pin::new(&mut task).poll(context) {
+            Poll::Pending => {
+                *self = Self::Spawned(task);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(Ok(result))) => Poll::Ready(result),
+            Poll::Ready(Ok(Err(_))) => Poll::Ready(failed("it panicked")),
+            Poll::Ready(Err(error)) => Poll::Ready(failed(&error.to_string())),
         }
     }
 }

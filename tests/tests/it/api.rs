@@ -1,6 +1,7 @@
 //! The REST API, a file for each family of routes and for each thing that must hold for all of them.
 
 mod abuse;
+mod artifacts;
 mod cancel;
 mod capacity;
 mod concurrency;

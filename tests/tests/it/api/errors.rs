@@ -150,6 +150,11 @@ const ROWS: &[Row] = &[
         super::restart::rebind(&database, &session, &"0".repeat(64));
         Daemon::in_folder(folder, &[]).try_repl(&session, "1")
     }),
+    (ErrorCode::ArtifactNotFound, || {
+        let daemon = Daemon::start();
+        let template = daemon.template();
+        daemon.get(&format!("/templates/{template}/artifacts/0"))
+    }),
     (ErrorCode::BackupExists, || {
         let daemon = Daemon::start();
         daemon.post("/ops/backup", json!({"name": "one"})).is(201);
