@@ -178,11 +178,11 @@ impl Host {
     }
 
     /// Runs a future to its end, whether or not its caller waits.
-    pub(crate) async fn detached<R: Send + 'static>(
+    pub(crate) fn detached<R: Send + 'static>(
         &self,
         work: impl Future<Output = Result<R, HostError>> + Send + 'static,
-    ) -> Result<R, HostError> {
-        Detached::new(&self.0.tasks, work).await
+    ) -> impl Future<Output = Result<R, HostError>> + Send {
+        Detached::new(&self.0.tasks, work)
     }
 
     /// The names of the libraries that are installed, sorted.

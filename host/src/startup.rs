@@ -151,7 +151,7 @@ impl<'a> Startup<'a> {
                 artifacts.make_image(engine, template, key, &slot.awake().heap, ran).await;
             }
             Some(Err(reason)) => {
-                tracing::debug!(session_id = %live.id, %reason, "no image is made")
+                tracing::debug!(session_id = %live.id, %reason, "no image is made");
             }
             None => {}
         }
@@ -218,7 +218,9 @@ impl<'a> Startup<'a> {
             session.status = if is_last { SessionStatus::Ready } else { SessionStatus::Starting };
             let (execution, new_events) = recorded.replayed(session.id);
             if let Some(observer) = &self.observer {
-                new_events.iter().for_each(|event| observer(event));
+                for event in &new_events {
+                    observer(event);
+                }
             }
             let session = Some(session.clone());
             commits.push(ExecutionCommit { execution, new_events, session, heap: None });

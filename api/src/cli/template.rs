@@ -1,6 +1,7 @@
 //! `vm-system template …`.
 
-use super::local::LocalError;
+mod artifacts;
+
 use super::remote::{Part, Remote};
 use super::{CliError, Exit, printer, table};
 use crate::settings_patch::{
@@ -8,13 +9,10 @@ use crate::settings_patch::{
 };
 use crate::whole::Whole;
 use crate::wire::{
-    AddCapability, Artifact, Capability, CatalogueEntry, StartupFile, TemplateDetail,
-    UpdateTemplate,
+    AddCapability, Capability, CatalogueEntry, StartupFile, TemplateDetail, UpdateTemplate,
 };
 use clap::{ArgAction, Args, Subcommand};
 use serde::Serialize;
-use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 use vm_storage::TemplateId;
 
@@ -250,12 +248,9 @@ impl TemplateCommand {
             }
             Self::AddCapability { template_id, kind, name, enabled, config } => {
                 let text = format!("Added capability: {kind}:{name} to template {template_id}");
-                let capability = AddCapability {
-                    kind: Some(kind),
-                    name: Some(name),
-                    enabled: Some(enabled),
-                    config: Some(config.0.into()),
-                };
+                let (kind, name, enabled) = (Some(kind), Some(name), Some(enabled));
+                let config = Some(config.0.into());
+                let capability = AddCapability { kind, name, enabled, config };
                 let added = client.add_capability(template_id, &capability).await?;
                 said(&remote, &added, &text);
             }
@@ -278,18 +273,9 @@ impl TemplateCommand {
                     print_names(names, "No libraries");
                 });
             }
-            Self::ListArtifacts { template_id } => {
-                remote.show(&client.artifacts(template_id).await?, |artifacts| {
-                    print_artifacts(artifacts);
-                });
-            }
+            Self::ListArtifacts { template_id } => artifacts::list(&remote, template_id).await?,
             Self::GetArtifact { template_id, hash, to } => {
-                let module = client.artifact(template_id, &hash).await?;
-                let file = File::create_new(&to);
-                let written = file.and_then(|mut file| file.write_all(&module));
-                let what = "cannot write the artifact";
-                written.map_err(|source| LocalError::Io { what, source })?;
-                table::properties(&[("Wrote", to.display().to_string())]);
+                artifacts::download(&remote, template_id, &hash, &to).await?;
             }
             Self::ListAvailableModules => {
                 remote.show(&client.catalogue(MODULES).await?, |entries| print_catalogue(entries));
@@ -385,24 +371,6 @@ fn print_capabilities(capabilities: &[Capability]) {
     };
     let rows = capabilities.iter().map(row).collect();
     table::print(["Kind", "Name", "Enabled", "Config"], rows, "No capabilities");
-}
-
-fn print_artifacts(artifacts: &[Artifact]) {
-    let row = |artifact: &Artifact| {
-        let Artifact { hash, form, bytes, created_at, hits, sources, inputs: _ } = artifact;
-        let sources: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
-        [
-            hash.clone(),
-            form.as_str().to_owned(),
-            bytes.to_string(),
-            created_at.to_string(),
-            hits.to_string(),
-            sources.join(", "),
-        ]
-    };
-    let rows = artifacts.iter().map(row).collect();
-    let header = ["Hash", "Form", "Bytes", "Created", "Hits", "Sources"];
-    table::print(header, rows, "No artifacts: no session has started yet");
 }
 
 fn print_names(names: &[String], none: &str) {

@@ -12,6 +12,7 @@ use super::Key;
 use super::manifest::{ArtifactForm, MAX_MANIFEST_BYTES, Manifest};
 use crate::engine::hash;
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ const MAX_FILE_BYTES: u64 = 128 << 20;
 const MAX_LISTED: usize = 1_000;
 /// When it is looked again whether stored sessions still need what is too much: it takes a read of all
 /// of them.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// What follows the name of a file that is being written.
 const DRAFT: &str = "draft";
 
@@ -80,7 +81,9 @@ impl Folder {
                     })
                     .collect();
                 entries.sort_by_key(|entry| entry.created_at);
-                entries.into_iter().for_each(|entry| index.add(entry));
+                for entry in entries {
+                    index.add(entry);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -297,7 +300,7 @@ impl Entry {
 
     fn name(&self) -> String {
         let key = self.key.iter().fold(String::new(), |mut name, byte| {
-            name.push_str(&format!("{byte:02x}"));
+            write!(name, "{byte:02x}").expect("writing to a text cannot fail");
             name
         });
         format!("{key}.{}.{}.wasm", self.form.as_str(), self.hash)

@@ -180,7 +180,7 @@ mod tests {
         };
         let empty = b"\0asm\x01\0\0\0";
         assert_eq!(Manifest::of(empty), None);
-        let module = manifest.put_into(&crate::engine::encode_image(&[0; 64 << 10])).unwrap();
+        let module = manifest.put_into(&crate::engine::encode_image(&vec![0; 64 << 10])).unwrap();
         assert_eq!(Manifest::of(&module), Some(manifest.clone()));
         let alone = manifest.put_into(empty).unwrap().len();
         assert_eq!(Manifest::of(&module[..alone]), Some(manifest));

@@ -326,14 +326,14 @@ async fn changed_content_limits_or_realm_mean_another_image() {
         |template| template.settings.runtime.strict = true,
     ];
     for (made, change) in (1..).zip(changes) {
-        let mut changed = template.clone();
-        changed.id = vm_storage::TemplateId::new();
-        change(&mut changed);
-        let first = test.session(changed.clone()).await;
+        let mut other = template.clone();
+        other.id = vm_storage::TemplateId::new();
+        change(&mut other);
+        let first = test.session(other.clone()).await;
         assert_eq!(form(&test, first).await, StartupForm::Replayed);
-        let second = test.another(&changed).await.unwrap();
+        let second = test.another(&other).await.unwrap();
         assert_eq!(form(&test, second).await, StartupForm::Image);
-        let has_console = changed.settings.runtime.console;
+        let has_console = other.settings.runtime.console;
         assert_eq!(
             test.preview(second, "typeof console === 'object'").await,
             has_console.to_string()
@@ -356,8 +356,8 @@ async fn sessions_that_start_together_make_one_image() {
     for session in futures_util::future::join_all(starts).await {
         assert_eq!(test.preview(session.unwrap(), "n.length").await, "20000");
     }
-    let stats = test.host.stats();
-    assert_eq!((stats.template_modules_compiled, stats.template_images_made), (1, 1));
+    let made = test.host.stats();
+    assert_eq!((made.template_modules_compiled, made.template_images_made), (1, 1));
     assert_eq!(module_files(&test, "image").len(), 1);
 }
 
@@ -415,7 +415,7 @@ async fn modules_are_bounded_and_those_of_stored_sessions_stay() {
     assert_eq!(test.preview(other, "unused").await, "1");
     test.host.close_session(session).await.unwrap();
     test.restart().await;
-    while module_files(&test, "image").len() > 0 {
+    while !module_files(&test, "image").is_empty() {
         tokio::task::yield_now().await;
     }
 }

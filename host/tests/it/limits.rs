@@ -159,8 +159,9 @@ async fn a_busy_session_rejects_a_second_execution_and_closing_it_cancels_the_fi
 async fn an_execution_whose_caller_left_is_run_to_its_end_and_kept() {
     let test = TestHost::start().await;
     let session = test.session(template()).await;
-    let source = Source::Repl { input: "var done = 'kept'; done".to_owned() };
-    // Polled once, so that it has begun, and dropped.
+    // Longer than a slice, so that it waits for its next one when it was polled once; then dropped.
+    let input = "for (let i = 0; i < 100000; i++); var done = 'kept'; done".to_owned();
+    let source = Source::Repl { input };
     let mut execution = Box::pin(test.host.execute(session, source, None));
     assert!(futures_util::poll!(&mut execution).is_pending());
     drop(execution);

@@ -46,9 +46,8 @@ fn write_all(shared: &Shared, writer: &mut Writer) -> Option<Reply> {
         match then {
             Some(Then::Stop(reply)) => return Some(reply),
             Some(Then::Compact(reply)) => drop(reply.send(writer.compact())),
-            Some(Then::GoOn) => {}
             None if is_last => return None,
-            None => {}
+            Some(Then::GoOn) | None => {}
         }
     }
 }
