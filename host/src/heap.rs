@@ -11,16 +11,19 @@
 //! committed, here and in the store. The dead stack is no part of it. Finding what an execution
 //! changed is the [`tracker`]'s part; how the store is told, and what it says, are in `stored.rs`.
 
+mod kept;
 mod kernel;
 mod stored;
 mod tracker;
 
+use kept::KeptPage;
 pub(crate) use kernel::{PageWatch, thread_faults};
 use stored::Stored;
 pub(crate) use stored::Told;
 pub use tracker::PageTracking;
 pub(crate) use tracker::Tracker;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Bytes of a page, as the kernel tracks them.
@@ -41,7 +44,7 @@ static ZERO: Page = [0; PAGE];
 pub(crate) struct Heap {
     image: Arc<[u8]>,
     /// By number, from page 0.
-    pages: Vec<Option<Box<Page>>>,
+    pages: Vec<Option<KeptPage>>,
     memory_bytes: usize,
     /// Whether an execution was ever committed.
     is_image: bool,
@@ -76,10 +79,20 @@ impl Heap {
     }
 
     /// One page, as it was committed.
-    pub(crate) fn page(&self, number: usize) -> &[u8] {
+    pub(crate) fn page(&self, number: usize) -> Cow<'_, [u8]> {
+        let image = self.image_page(number);
         match self.pages.get(number) {
-            Some(Some(page)) => &page[..],
-            Some(None) | None => self.image_page(number),
+            Some(Some(page)) => page.page(image),
+            Some(None) | None => Cow::Borrowed(image),
+        }
+    }
+
+    /// Whether a page is as it was committed.
+    pub(crate) fn is_page(&self, number: usize, bytes: &[u8]) -> bool {
+        let image = self.image_page(number);
+        match self.pages.get(number) {
+            Some(Some(page)) => page.is(bytes, image),
+            Some(None) | None => bytes == image,
         }
     }
 
@@ -89,9 +102,9 @@ impl Heap {
     }
 
     /// The pages that are not the image's, in order.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, &Page)> {
-        let pages = self.pages.iter().enumerate();
-        pages.filter_map(|(number, page)| page.as_deref().map(|page| (number, page)))
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, Cow<'_, [u8]>)> {
+        let kept = self.pages.iter().enumerate().filter(|(_, page)| page.is_some());
+        kept.map(|(number, _)| (number, self.page(number)))
     }
 
     /// Makes an execution's changes part of the state. Once it is kept, they must be committed.
@@ -104,7 +117,8 @@ impl Heap {
             self.pages.resize_with(last + 1, || None);
         }
         for (number, page) in delta.pages {
-            self.pages[number] = Some(page);
+            let kept = KeptPage::of(page, self.image_page(number));
+            self.pages[number] = Some(kept);
         }
     }
 }

@@ -86,7 +86,7 @@ impl Draft {
         }
         let mut memory = vec![0; heap.memory_bytes()];
         for (number, page) in memory.chunks_mut(PAGE).enumerate().skip(FIRST_PAGE) {
-            page.copy_from_slice(heap.page(number));
+            page.copy_from_slice(&heap.page(number));
         }
         let sources: Vec<ArtifactSource> = ran.scripts.sources();
         let (form, guest) = (ArtifactForm::Image, guest.binding.guest.clone());

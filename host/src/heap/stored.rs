@@ -6,6 +6,7 @@
 //! Invariant: pages that are the image's are not stored, nor is the dead stack.
 
 use super::{Delta, FIRST_PAGE, Heap, PAGE, copied};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vm_storage::{HeapChange, HeapCommit, HeapMemory, HeapPage, HeapPatch, PageWrite, StoredHeap};
@@ -117,7 +118,7 @@ impl Heap {
             heap.stored.patches_bytes += patch.bytes();
             for patched in patch.pages() {
                 let number = number(patched.page)?;
-                let mut page = copied(heap.page(number));
+                let mut page = copied(&heap.page(number));
                 patched.apply(&mut page);
                 heap.apply(Delta { memory_bytes, pages: vec![(number, page)] });
                 heap.stored.patched.insert(number);
@@ -134,7 +135,9 @@ impl Heap {
         }
         let mut patch = HeapPatch::default();
         for (number, page) in &delta.pages {
-            patch.add(number32(*number), self.page(*number), page);
+            let before = self.page(*number);
+            let before: &HeapPage = (&*before).try_into().expect("checked by its source: a page");
+            patch.add(number32(*number), before, page);
         }
         let bytes = patch.bytes();
         let small = bytes <= MAX_PATCH_BYTES;
@@ -150,11 +153,12 @@ impl Heap {
     async fn writes(&self, delta: &Delta, numbers: BTreeSet<usize>) -> Vec<(u32, PageWrite)> {
         let mut writes = Vec::with_capacity(numbers.len());
         for (written, number) in numbers.into_iter().enumerate() {
-            let page = delta.page(number).map_or_else(|| self.page(number), |page| &page[..]);
-            let write = if page == self.image_page(number) {
+            let changed = delta.page(number).map(|page| Cow::Borrowed(&page[..]));
+            let page = changed.unwrap_or_else(|| self.page(number));
+            let write = if *page == *self.image_page(number) {
                 PageWrite::Image
             } else {
-                let page: &HeapPage = page.try_into().expect("checked by its source: a page");
+                let page: &HeapPage = (&*page).try_into().expect("checked by its source: a page");
                 PageWrite::of(page)
             };
             writes.push((number32(number), write));

@@ -106,7 +106,7 @@ impl Tracker {
         let mut seen = 0;
         for number in candidates.iter().cloned().flatten() {
             let bytes = &memory[number * PAGE..(number + 1) * PAGE];
-            if bytes != heap.page(number) {
+            if !heap.is_page(number, bytes) {
                 pages.push((number, copied(bytes)));
             }
             seen += 1;

@@ -84,9 +84,18 @@ impl Runtime {
             let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
             let watch = engine.watch.as_ref();
             let tracker = Tracker::new(watch, memory.data_ptr(&store), max_bytes);
-            let mut linker = engine.linker.clone();
-            linker.define(&store, IMAGE_MODULE, exports::MEMORY, memory)?;
-            let instance = linker.instantiate_async(&mut store, &options.guest.code).await?;
+            // By hand: a linker that has this memory would be a copy of one that has all of WASI.
+            let mut imports = Vec::new();
+            for import in options.guest.code.imports() {
+                let found = match import.module() {
+                    IMAGE_MODULE => Some(memory.into()),
+                    _ => engine.linker.get_by_import(&mut store, &import),
+                };
+                let missing = || wasmtime::Error::msg(format!("no host function {import:?}"));
+                imports.push(found.ok_or_else(missing)?);
+            }
+            let code = &options.guest.code;
+            let instance = wasmtime::Instance::new_async(&mut store, code, &imports).await?;
             store.data_mut().set_memory(memory);
             let alloc = instance.get_typed_func(&mut store, exports::ALLOC)?;
             let evaluate = instance.get_typed_func(&mut store, exports::EVALUATE)?;
@@ -111,7 +120,7 @@ impl Runtime {
         let missing = heap.memory_bytes().saturating_sub(self.memory.data_size(&self.store));
         self.memory.grow(&mut self.store, missing.div_ceil(WASM_PAGE) as u64)?;
         for (written, (number, page)) in heap.pages().enumerate() {
-            self.memory.write(&mut self.store, number * PAGE, page)?;
+            self.memory.write(&mut self.store, number * PAGE, &page)?;
             if written % PAGES_PER_SLICE == PAGES_PER_SLICE - 1 {
                 tokio::task::yield_now().await;
             }
