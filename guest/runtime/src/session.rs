@@ -63,7 +63,9 @@ thread_local! {
 /// `Math.random`, which asks the host for a seed when it is first called. So a heap that never drew
 /// a number has none of its own, and serves as the image of many sessions.
 fn random() -> f64 {
-    RANDOM.with_borrow_mut(|random| random.get_or_insert_with(|| Rng::with_seed(abi::entropy())).f64())
+    RANDOM.with_borrow_mut(|random| {
+        random.get_or_insert_with(|| Rng::with_seed(abi::entropy())).f64()
+    })
 }
 
 /// Has `Math.random` ask for another seed, so that a memory which was restored does not repeat what
