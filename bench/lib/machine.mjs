@@ -49,13 +49,22 @@ export function fdatasync(folder, count, { append }) {
   return summarize(samples);
 }
 
-/** One round of a bare commit, by the program of `--commit-floor`. @returns `{p50, p99}` in ms. */
+/**
+ * One round of the program of `--commit-floor`, which prints `{"p50_ms","p99_ms"}` of a bare commit,
+ * and the same of the store's under `store`, or calls the first `bare_commit_ms`.
+ * @returns `{bare, store}`, each `{p50, p99}` in ms; `store` may be null.
+ */
 export async function commitFloor(program, folder) {
   const inside = fs.mkdtempSync(path.join(folder, "floor-"));
   try {
     const said = JSON.parse(await output(program, [inside], { timeoutMs: 120_000 }));
-    const { p50, p99 } = said.bare_commit_ms;
-    return { p50, p99, per_second: NaN, samples: said.samples ?? 0 };
+    const of = (figures) => ({
+      p50: figures.p50_ms ?? figures.p50,
+      p99: figures.p99_ms ?? figures.p99,
+      per_second: null,
+      samples: 0,
+    });
+    return { bare: of(said.bare_commit_ms ?? said), store: said.store ? of(said.store) : null };
   } finally {
     fs.rmSync(inside, { recursive: true, force: true });
   }

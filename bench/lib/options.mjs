@@ -15,7 +15,7 @@ writes results.md, results.json and results.svg.
   --rounds N           rounds in which all take their turns (5; quick: 2)
   --binary PATH        measure this vm-system; nothing is built
   --commit-floor PATH  a program that is given a folder and prints
-                       {"bare_commit_ms":{"p50":0.4,"p99":0.9}}: a bare commit of the same bytes
+                       {"p50_ms":0.4,"p99_ms":0.9}: a bare commit of the same bytes
   --bare-kernels PATH  a program that is given kernel files and prints {"fib":23.1,...}: best
                        milliseconds without limits; "fresh" and "warm" too, if it has them
   --peers-dir DIR      install the peers here and keep them, for the next run

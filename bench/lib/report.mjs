@@ -29,8 +29,9 @@ export function markdown(results) {
   if (results.failed.memory) {
     lines.push(`\`memory\` was not measured: ${results.failed.memory}`, "");
   }
-  for (const [key, why] of Object.entries(results.lost)) {
-    lines.push(`\`${key}\` was not measured: ${why}`, "");
+  for (const why of new Set(Object.values(results.lost))) {
+    const keys = Object.keys(results.lost).filter((key) => results.lost[key] === why);
+    lines.push(`${keys.map((key) => `\`${key}\``).join(", ")}: not measured, ${why}`, "");
   }
   return `${lines.join("\n").trimEnd()}\n`;
 }
@@ -49,7 +50,7 @@ function http({ sections }) {
     if (!figures) {
       return [label, NOT, "", "", "", by];
     }
-    const rate = Number.isFinite(figures.per_second) ? count(figures.per_second) : "";
+    const rate = figures.per_second ? count(figures.per_second) : "";
     const over = floor ? times(figures.p50 / floor) : "";
     return [label, ms(figures.p50), ms(figures.p99), rate, over, by];
   };
@@ -62,6 +63,7 @@ function http({ sections }) {
         row("fdatasync after 4 KiB, appended", of.append, ""),
         row("fdatasync after 4 KiB, in place", of.overwrite, ""),
         row("a bare two-phase commit of redb", of.floor, ""),
+        row("the store's commit of a `1+1`, in process", of.store, ""),
         row("`GET /health`: HTTP and the client alone", of.health, "Node"),
         row("new session, one client", of.create, "Node"),
         row("`1+1`, one client", of.repl, "Node"),
@@ -165,8 +167,8 @@ function kernels({ sections }) {
     ),
     "",
     "vm-system is metered and durable: its column is the request less what `1+1` takes, with the commit of " +
-      "what the kernel left in memory; `execution alone` is its own `metrics.wall_ms`. The Go daemon (goja) was not " +
-      "run: its ratio over quickjs-emscripten is quoted from an earlier run of kernels like these. isolated-vm and " +
+      "what the kernel left in memory; `execution alone` is its own `metrics.wall_ms`. With limits off it runs in process, without fuel and commits. The Go daemon (goja) was not " +
+      "run: its ratio over quickjs-emscripten is quoted from an earlier run, on another machine, of kernels like these. isolated-vm and " +
       "Node's vm have V8's compiler.",
   ];
 }

@@ -13,7 +13,7 @@ export async function run(context) {
   const folder = context.folder("http");
   const daemon = await Daemon.start({ ...context.daemon(folder), args: RESIDENT(1000) });
   const wrk = await hasWrk();
-  const rounds = { append: [], overwrite: [], floor: [], health: [], create: [], repl: [], crowd: [] };
+  const rounds = { append: [], overwrite: [], floor: [], store: [], health: [], create: [], repl: [], crowd: [] };
   try {
     const template = await daemon.template();
     const sessions = await daemon.populate(template, CROWD);
@@ -21,7 +21,11 @@ export async function run(context) {
       rounds.append.push(fdatasync(folder, sizes.fdatasync, { append: true }));
       rounds.overwrite.push(fdatasync(folder, sizes.fdatasync, { append: false }));
       if (context.commitFloor) {
-        rounds.floor.push(await commitFloor(context.commitFloor, folder));
+        const { bare, store } = await commitFloor(context.commitFloor, folder);
+        rounds.floor.push(bare);
+        if (store !== null) {
+          rounds.store.push(store);
+        }
       }
     };
     await warmUp(daemon, template, sessions[0]);

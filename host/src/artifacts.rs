@@ -27,7 +27,7 @@ mod replayed;
 pub(crate) use image::{Image, Ran};
 pub(crate) use manifest::Recorded;
 pub use manifest::{ArtifactForm, ArtifactSource, SourceKind};
-pub(crate) use replayed::{BrokenPart, Part, STARTUP};
+pub(crate) use replayed::{BrokenPart, Part, STARTUP, Source};
 
 use crate::engine::{Engine, Guest, GuestError};
 use crate::error::HostError;
@@ -41,6 +41,7 @@ use moka::future::Cache;
 use replayed::ReplayedModules;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -348,6 +349,14 @@ impl Artifacts {
     }
 }
 
+/// A hash, as text.
+fn hex(hash: &[u8; 32]) -> String {
+    hash.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a text cannot fail");
+        text
+    })
+}
+
 /// Whether a session would be answered the same.
 async fn would_answer(grants: &Grants, asked: &[Asked]) -> bool {
     for asked in asked {
@@ -380,8 +389,8 @@ impl Scripts {
             } else {
                 SourceKind::StartupFile
             },
-            bytes: part.source.len() as u64,
-            sha256: crate::engine::hash(&part.source),
+            bytes: part.source.text.len() as u64,
+            sha256: hex(&part.source.sha256),
         };
         self.parts.iter().enumerate().map(source).collect()
     }
@@ -389,15 +398,14 @@ impl Scripts {
     /// What the replayed module is kept under.
     fn key(&self, guest: &str) -> Key {
         let mut hash = Sha256::new();
-        hash.update(b"template module, replayed, 2\0");
+        hash.update(b"template module, replayed, 3\0");
         hash.update(guest);
         hash.update(self.flags.to_le_bytes());
         hash.update((self.libraries as u64).to_le_bytes());
         for part in &self.parts {
             hash.update((part.name.len() as u64).to_le_bytes());
             hash.update(&part.name);
-            hash.update((part.source.len() as u64).to_le_bytes());
-            hash.update(&part.source);
+            hash.update(part.source.sha256);
         }
         hash.finalize().into()
     }

@@ -11,9 +11,13 @@
 #[cfg(test)]
 mod tests;
 
-use crate::worktree::{FileError, FileKind, Worktree, WorktreeError, WorktreePath};
+use crate::artifacts::Source;
+use crate::worktree::{FileError, FileKind, FileVersion, Worktree, WorktreeError, WorktreePath};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// Bytes of a name: it is a file's name with `.js` behind it, of which a file system takes 255, and
 /// this is more than any package and version in use has.
@@ -26,10 +30,17 @@ const MAX_FOLDER_ENTRIES: usize = 10_000;
 const EXTENSION: &str = ".js";
 
 /// The folder of libraries; one that does not exist has none.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LibraryFolder {
     path: PathBuf,
+    /// Sources that were read, for as long as their files are not changed.
+    known: Mutex<HashMap<LibraryName, (FileVersion, Source)>>,
 }
+
+/// Sources that are kept; more of them are forgotten together.
+const MAX_KNOWN: usize = 64;
+/// Bytes of a source that is kept.
+const MAX_KNOWN_BYTES: usize = 1 << 20;
 
 /// The name of a library: a package, `-`, and a version, as in `lodash-4.17.21` or
 /// `@scope__package-1.0.0`.
@@ -97,18 +108,40 @@ pub enum LibraryNameError {
 impl LibraryFolder {
     /// The folder at `path`, which is not looked at before there is something to read in it.
     pub fn open(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), known: Mutex::default() }
     }
 
-    /// The source of a library, if it is no longer than `max_bytes`.
-    pub(crate) fn read(&self, name: &LibraryName, max_bytes: u64) -> Result<Vec<u8>, LibraryError> {
+    /// The source of a library, if it is no longer than `max_bytes`. One whose file is as it was is not
+    /// read again.
+    pub(crate) fn read(&self, name: &LibraryName, max_bytes: u64) -> Result<Source, LibraryError> {
         let not_installed = || LibraryError::NotInstalled { name: name.0.clone() };
         let folder = self.handle()?.ok_or_else(not_installed)?;
-        match folder.read(&name.file(), max_bytes) {
-            Ok(source) => Ok(source),
-            Err(FileError::NotFound) => Err(not_installed()),
-            Err(source) => Err(LibraryError::File { name: name.0.clone(), source }),
+        let known = self.known().get(name).cloned();
+        let known = known.filter(|(_, source)| source.text.len() as u64 <= max_bytes);
+        let version = known.as_ref().map(|(version, _)| *version);
+        let read_at = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
+        match (folder.read_unless(&name.file(), max_bytes, version), known) {
+            (Ok(None), Some((_, source))) => Ok(source),
+            (Ok(read), _) => {
+                let (text, version) = read.expect("checked above: only what is known is not read");
+                let source = Source::from(text);
+                if source.text.len() <= MAX_KNOWN_BYTES && version.tells_changes_at(read_at) {
+                    let mut known = self.known();
+                    if known.len() >= MAX_KNOWN {
+                        known.clear();
+                    }
+                    known.insert(name.clone(), (version, source.clone()));
+                }
+                Ok(source)
+            }
+            (Err(FileError::NotFound), _) => Err(not_installed()),
+            (Err(source), _) => Err(LibraryError::File { name: name.0.clone(), source }),
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<LibraryName, (FileVersion, Source)>> {
+        // Held for one call of the map's, or two.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The libraries that are there, sorted. Other files, and links that leave the folder, are not.
@@ -141,6 +174,11 @@ impl LibraryFolder {
             Err(error) => Err(LibraryError::Folder(error)),
         }
     }
+}
+
+fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 impl LibraryName {

@@ -285,7 +285,7 @@ impl<'a> Startup<'a> {
                 let source = read_file(&worktree, path, max_bytes).map_err(|source| {
                     HostError::StartupFile { session, source: Box::new(source) }
                 })?;
-                parts.push(Part { name: path.clone(), source });
+                parts.push(Part { name: path.clone(), source: source.into() });
             }
             Ok(Scripts { parts, libraries: names.len(), flags })
         })

@@ -18,6 +18,7 @@ mod roots;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use content::FileVersion;
 pub(crate) use entries::{FileKind, Parents};
 pub use error::{FileError, WorktreeError};
 pub(crate) use path::WorktreePath;

@@ -8,11 +8,10 @@
 //! Invariant: what is read hashes to its name; a file that was torn, or changed, is none. A file is on
 //! the disk before anyone is told of it, so that a session may depend on it.
 
-use super::Key;
 use super::manifest::{ArtifactForm, MAX_MANIFEST_BYTES, Manifest};
+use super::{Key, hex};
 use crate::engine::hash;
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -299,11 +298,7 @@ impl Entry {
     }
 
     fn name(&self) -> String {
-        let key = self.key.iter().fold(String::new(), |mut name, byte| {
-            write!(name, "{byte:02x}").expect("writing to a text cannot fail");
-            name
-        });
-        format!("{key}.{}.{}.wasm", self.form.as_str(), self.hash)
+        format!("{}.{}.{}.wasm", hex(&self.key), self.form.as_str(), self.hash)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::recorder::SharedRecorder;
 use crate::runtime::{Failure, Grants, Runtime, RuntimeOptions, Script, SessionClock};
 use crate::startup::blocking;
 use moka::future::Cache;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
@@ -45,7 +46,21 @@ pub(crate) struct Part {
     /// What stacks call it.
     pub(crate) name: String,
     /// Its source, as it was read.
-    pub(crate) source: Vec<u8>,
+    pub(crate) source: Source,
+}
+
+/// A source, and its SHA-256.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) text: Arc<[u8]>,
+    pub(super) sha256: [u8; 32],
+}
+
+impl From<Vec<u8>> for Source {
+    fn from(text: Vec<u8>) -> Self {
+        let sha256 = Sha256::digest(&text).into();
+        Self { text: text.into(), sha256 }
+    }
 }
 
 /// A template's scripts as a module.
@@ -198,7 +213,7 @@ async fn compile_part(
     let recorder = SharedRecorder::new(ExecutionId::new(), limits, None);
     let fuel = limits::fuel(limits);
     runtime.begin(fuel, recorder.clone());
-    let script = Script { name: &part.name, source: &part.source, flags };
+    let script = Script { name: &part.name, source: &part.source.text, flags };
     let compiled = runtime.compile(script).await;
     runtime.end(fuel);
     let events = || recorder.lock().events().iter().map(|event| event.payload.clone()).collect();

@@ -109,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(changes: &[(usize, u8)]) {
-        let image: Vec<u8> = (0..PAGE).map(|at| (at % 251) as u8).collect();
+        let image: Vec<u8> = (0..=250).cycle().take(PAGE).collect();
         let mut page = image.clone();
         for (at, byte) in changes {
             page[*at] = *byte;

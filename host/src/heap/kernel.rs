@@ -268,29 +268,35 @@ mod tests {
     use super::*;
     use crate::heap::PAGE;
 
-    /// Whole pages of anonymous memory, and their addresses.
-    fn pages(count: usize) -> (Vec<u8>, Range<usize>) {
-        let memory = vec![0_u8; (count + 1) * PAGE];
-        let start = (memory.as_ptr() as usize).next_multiple_of(PAGE);
-        (memory, start..start + count * PAGE)
+    /// Whole pages of memory that nobody had before, unlike an allocator's, and their addresses.
+    fn pages(count: usize) -> (&'static mut [u8], Range<usize>) {
+        let (len, access) = (count * PAGE, libc::PROT_READ | libc::PROT_WRITE);
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: the mapping is new, and stays until the process ends.
+        let memory = unsafe {
+            let start = libc::mmap(std::ptr::null_mut(), len, access, kind, -1, 0);
+            assert_ne!(start, libc::MAP_FAILED);
+            std::slice::from_raw_parts_mut(start.cast::<u8>(), len)
+        };
+        let start = memory.as_ptr() as usize;
+        (memory, start..start + len)
     }
 
     #[test]
     fn only_pages_written_since_they_were_protected_are_found() {
         let watch = PageWatch::open().expect("this kernel tracks dirty pages");
-        let (mut memory, range) = pages(1200);
-        let offset = range.start - memory.as_ptr() as usize;
+        let (memory, range) = pages(1200);
         watch.register(range.clone()).unwrap();
         // Every other page, so that they are more regions than one call reports.
         for page in (0..1200).step_by(2) {
-            memory[offset + page * PAGE] = 1;
+            memory[page * PAGE] = 1;
         }
         assert_eq!(watch.written(range.clone()).unwrap(), std::slice::from_ref(&range));
         assert_eq!(watch.filled(range.clone()).unwrap().len(), 600);
         watch.protect_written(range.clone()).unwrap();
         assert_eq!(watch.written(range.clone()).unwrap(), []);
-        memory[offset + 5 * PAGE] = 1;
-        memory[offset + 6 * PAGE] = 1;
+        memory[5 * PAGE] = 1;
+        memory[6 * PAGE] = 1;
         let at = range.start + 5 * PAGE;
         let both = at..at + 2 * PAGE;
         assert_eq!(watch.written(range.clone()).unwrap(), std::slice::from_ref(&both));
@@ -300,14 +306,13 @@ mod tests {
     #[test]
     fn a_write_to_a_protected_page_is_a_fault_of_the_thread() {
         let watch = PageWatch::open().expect("this kernel tracks dirty pages");
-        let (mut memory, range) = pages(8);
-        let offset = range.start - memory.as_ptr() as usize;
-        memory[offset..].fill(1);
+        let (memory, range) = pages(8);
+        memory.fill(1);
         watch.register(range.clone()).unwrap();
         watch.protect(range.clone()).unwrap();
         for page in 0..8 {
             let before = thread_faults();
-            memory[offset + page * PAGE] = 2;
+            memory[page * PAGE] = 2;
             assert!(thread_faults() > before, "page {page}");
         }
         watch.unregister(range).unwrap();

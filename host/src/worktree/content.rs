@@ -7,7 +7,7 @@
 //! Leaves to others: how many bytes are too many to read or to write.
 
 use super::{FileError, Worktree, WorktreePath};
-use cap_std::fs::{File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
 use std::io::{Read, Write};
 
@@ -15,16 +15,63 @@ use std::io::{Read, Write};
 /// that a file that grows while it is read is noticed soon after its limit.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
 
+/// Seconds that changes may lie apart and look alike: more than any file system's clock is coarse.
+const TICK_S: i64 = 2;
+
 /// A regular file, and its length when it was opened.
 pub(super) struct RegularFile {
     pub(super) file: File,
     pub(super) bytes: u64,
 }
 
+/// What tells one content of a file from another: which file it is, its length, and when its content
+/// and its description were last changed. Nobody can set the last, but two changes within a tick of
+/// the clock look alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileVersion {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileVersion {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether a change at a time, in seconds since 1970, or after it would be seen.
+    pub(crate) fn tells_changes_at(&self, unix_s: i64) -> bool {
+        unix_s > self.changed.0.saturating_add(TICK_S)
+    }
+}
+
 impl Worktree {
     /// The whole content of the file at `path`, if it is no longer than `max_bytes`.
     pub(crate) fn read(&self, path: &WorktreePath, max_bytes: u64) -> Result<Vec<u8>, FileError> {
         self.open_regular(path, OpenOptions::new().read(true))?.read(max_bytes)
+    }
+
+    /// The same, unless it is the file that a caller knows, and unchanged since.
+    pub(crate) fn read_unless(
+        &self,
+        path: &WorktreePath,
+        max_bytes: u64,
+        known: Option<FileVersion>,
+    ) -> Result<Option<(Vec<u8>, FileVersion)>, FileError> {
+        let opened = self.open_regular(path, OpenOptions::new().read(true))?;
+        let version = FileVersion::of(&opened.file.metadata()?);
+        if known == Some(version) {
+            return Ok(None);
+        }
+        Ok(Some((opened.read(max_bytes)?, version)))
     }
 
     /// Makes `content` the whole content of the file at `path`, which is created if need be.

@@ -174,3 +174,21 @@ fn a_file_that_hides_its_size_is_still_bounded() {
     assert_is!(process.read(&status, 10), Err(FileError::TooLarge { limit: 10 }));
     assert!(process.read(&status, 1024 * 1024).unwrap().starts_with(b"Name:"));
 }
+
+#[test]
+fn a_file_that_is_known_is_read_again_only_when_it_was_changed() {
+    let fixture = Fixture::new();
+    fixture.file("a", "one");
+    let read = |known| fixture.worktree.read_unless(&fixture.path("a"), 100, known).unwrap();
+    let (content, version) = read(None).unwrap();
+    assert_eq!(content, b"one");
+    assert!(read(Some(version)).is_none());
+    // It was just written: another change may look the same for a while.
+    let written = fs::metadata(fixture.inside.join("a")).unwrap();
+    let written = std::os::unix::fs::MetadataExt::ctime(&written);
+    assert!(!version.tells_changes_at(written) && !version.tells_changes_at(written + 2));
+    assert!(version.tells_changes_at(written + 3));
+    fixture.file("b", "two");
+    fs::rename(fixture.inside.join("b"), fixture.inside.join("a")).unwrap();
+    assert_eq!(read(Some(version)).unwrap().0, b"two");
+}
