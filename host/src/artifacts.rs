@@ -23,11 +23,15 @@ mod folder;
 mod image;
 mod manifest;
 mod replayed;
+mod scripts;
+mod told;
 
 pub(crate) use image::{Image, Ran};
 pub(crate) use manifest::Recorded;
 pub use manifest::{ArtifactForm, ArtifactSource, SourceKind};
 pub(crate) use replayed::{BrokenPart, Part, STARTUP, Source};
+pub(crate) use scripts::Scripts;
+pub use told::{Artifact, ArtifactInput, InputAnswer};
 
 use crate::engine::{Engine, Guest, GuestError};
 use crate::error::HostError;
@@ -39,13 +43,11 @@ use folder::Folder;
 use manifest::Manifest;
 use moka::future::Cache;
 use replayed::ReplayedModules;
-use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use vm_guest::abi::Operation;
 use vm_storage::{Limits, TemplateId};
@@ -92,47 +94,6 @@ pub(crate) struct ArtifactOptions {
     /// Bytes of files there may be, beyond those that stored sessions need.
     pub(crate) max_bytes: u64,
     pub(crate) forms: Forms,
-}
-
-/// A template module, as it is told of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Artifact {
-    /// The SHA-256 of its bytes, in hexadecimal.
-    pub hash: String,
-    /// Its form.
-    pub form: ArtifactForm,
-    /// Bytes of the module.
-    pub bytes: u64,
-    /// When it was made.
-    pub created_at: SystemTime,
-    /// Sessions that it started, since the host did.
-    pub hits: u64,
-    /// What it was made of, in the order in which it loads.
-    pub sources: Vec<ArtifactSource>,
-    /// What was asked of the worktree, and has to be answered the same for it to be used.
-    pub asked: Vec<ArtifactInput>,
-}
-
-/// Something that a startup asked of its session's worktree or template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArtifactInput {
-    /// What it did: `require`, `read`, `exists`, `readdir`, `stat`.
-    pub operation: &'static str,
-    /// The path or the module that it named.
-    pub name: String,
-    /// What it was answered: a SHA-256, an error, or nothing when it is not there.
-    pub answer: InputAnswer,
-}
-
-/// An answer that an image depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InputAnswer {
-    /// The SHA-256 of what was answered, in hexadecimal.
-    Sha256(String),
-    /// The code of an error, such as `ENOENT`.
-    Error(String),
-    /// It is not there.
-    Absent,
 }
 
 impl Artifacts {
@@ -367,84 +328,4 @@ async fn would_answer(grants: &Grants, asked: &[Asked]) -> bool {
         }
     }
     true
-}
-
-/// The scripts of a template, read, and what a realm is told of them.
-#[derive(Clone, Debug)]
-pub(crate) struct Scripts {
-    /// Libraries, then startup files.
-    pub(crate) parts: Vec<Part>,
-    pub(crate) libraries: usize,
-    /// See [`vm_guest::abi::script_flags`].
-    pub(crate) flags: u32,
-}
-
-impl Scripts {
-    /// What each part is, in order.
-    fn sources(&self) -> Vec<ArtifactSource> {
-        let source = |(index, part): (usize, &Part)| ArtifactSource {
-            name: part.name.clone(),
-            kind: if index < self.libraries {
-                SourceKind::Library
-            } else {
-                SourceKind::StartupFile
-            },
-            bytes: part.source.text.len() as u64,
-            sha256: hex(&part.source.sha256),
-        };
-        self.parts.iter().enumerate().map(source).collect()
-    }
-
-    /// What the replayed module is kept under.
-    fn key(&self, guest: &str) -> Key {
-        let mut hash = Sha256::new();
-        hash.update(b"template module, replayed, 3\0");
-        hash.update(guest);
-        hash.update(self.flags.to_le_bytes());
-        hash.update((self.libraries as u64).to_le_bytes());
-        for part in &self.parts {
-            hash.update((part.name.len() as u64).to_le_bytes());
-            hash.update(&part.name);
-            hash.update(part.source.sha256);
-        }
-        hash.finalize().into()
-    }
-
-    /// What their image is kept under: it depends on the realm and on every limit besides, so that a
-    /// startup which passes a limit of one template is not skipped in another.
-    pub(crate) fn image_key(&self, engine: &Engine, realm_flags: u32, limits: &Limits) -> Key {
-        let Limits { cpu_ms, wall_ms, mem_mb, max_events, max_output_kb } = limits;
-        let mut hash = Sha256::new();
-        hash.update(b"template module, image, 1\0");
-        hash.update(self.key(&engine.guest.binding.guest));
-        hash.update(&engine.guest.binding.image);
-        hash.update(engine.guest.binding.imports.to_le_bytes());
-        hash.update(realm_flags.to_le_bytes());
-        for limit in [cpu_ms, wall_ms, mem_mb, max_events, max_output_kb] {
-            hash.update(limit.to_le_bytes());
-        }
-        hash.finalize().into()
-    }
-}
-
-impl ArtifactInput {
-    fn of(asked: &Asked) -> Self {
-        let operation = match Operation::try_from(asked.operation) {
-            Ok(Operation::Require) => "require",
-            Ok(Operation::FsRead) => "read",
-            Ok(Operation::FsExists) => "exists",
-            Ok(Operation::FsReadDir) => "readdir",
-            Ok(Operation::FsStat) => "stat",
-            // None of these is repeated.
-            Ok(Operation::FsWrite | Operation::FsMakeDir | Operation::FsUnlink) | Err(_) => "other",
-        };
-        let answer = match &asked.answer {
-            Answer::Sha256(hash) => InputAnswer::Sha256(hash.clone()),
-            Answer::Error(error) => {
-                InputAnswer::Error(error.lines().next().unwrap_or_default().to_owned())
-            }
-            Answer::Absent => InputAnswer::Absent,
-        };
-        Self { operation, name: asked.name.clone(), answer }
-    }
 }

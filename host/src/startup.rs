@@ -10,27 +10,25 @@
 //! worktree. Invariant: a session that cannot start is kept, crashed, with `last_error` saying why,
 //! and without a runtime; and nobody can tell one that began with an image from one that replayed.
 
-use crate::artifacts::{BrokenPart, Part, Ran, Recorded, Scripts};
+mod replay;
+
+use crate::artifacts::{Part, Ran, Recorded, Scripts};
 use crate::error::{FileError, HostError};
-use crate::execution::{Run, Spec, Work};
 use crate::grants::realm_flags;
-use crate::heap::Told;
 use crate::host::Host;
 use crate::library::LibraryName;
 use crate::limits;
 use crate::live::{Closing, LiveSession, Slot};
-use crate::recorder::{Observer, SharedRecorder};
+use crate::recorder::Observer;
 use crate::runtime::Failure;
 use crate::scheduler::Admission;
 use crate::worktree::{Worktree, WorktreePath};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
-use vm_guest::abi::{Outcome, script_flags};
+use vm_guest::abi::script_flags;
 use vm_storage::{
-    Event, Execution, ExecutionCommit, ExecutionId, ExecutionKind, HeapMemory, Session, SessionId,
-    SessionStatus, StartupFile, StartupForm, Template, TemplateId, TemplateSnapshot, now,
+    ExecutionCommit, Session, SessionId, SessionStatus, StartupFile, StartupForm, Template,
+    TemplateId, TemplateSnapshot, now,
 };
 
 /// The one way that startup files are evaluated so far.
@@ -161,52 +159,6 @@ impl<'a> Startup<'a> {
         Ok(())
     }
 
-    /// Runs the libraries and startup files in the session; gives what the files' executions left.
-    async fn replay(
-        &mut self,
-        slot: &mut Slot,
-        live: &LiveSession,
-        scripts: &Scripts,
-        files: &[StartupFile],
-    ) -> Result<Vec<(Execution, Vec<Event>)>, HostError> {
-        let limits = slot.session.template.settings.limits;
-        let (engine, artifacts) = (self.host.engine(), self.host.artifacts());
-        // Before the session has an instance: who compiles takes a place for one, and sessions that
-        // held theirs while they waited for that could wait for each other.
-        let compiled = artifacts.replayed(engine, slot.session.template_id, scripts, &limits);
-        let template = tokio::select! {
-            biased;
-            template = self.host.scheduler().run(compiled) => template?,
-            closing = live.closed() => return Err(closed(live, closing)),
-        };
-        self.host.scheduler().run(slot.restored(self.host)).await?;
-        let module = slot.runtime().link(&template.module).await?;
-        if artifacts.makes_images() {
-            slot.runtime().begin_witness();
-        }
-        for part in 0..scripts.libraries {
-            let broken = template.broken.as_ref().filter(|broken| broken.index == part);
-            self.load_library(slot, live, &module, part, broken).await?;
-        }
-        if files.is_empty() {
-            self.keep_with_libraries(slot).await?;
-            return Ok(Vec::new());
-        }
-        let last = files.len() - 1;
-        let mut ran = Vec::with_capacity(files.len());
-        for (index, file) in files.iter().enumerate() {
-            let part = scripts.libraries + index;
-            let broken = template.broken.as_ref().filter(|broken| broken.index == part);
-            let work = match broken {
-                Some(broken) => Work::Broken(broken),
-                None => Work::Linked { module: &module, part: part_number(part) },
-            };
-            let then = if index == last { SessionStatus::Ready } else { SessionStatus::Starting };
-            ran.push(self.run_startup_file(slot, live, file, work, then).await?);
-        }
-        Ok(ran)
-    }
-
     /// Makes a session durable that begins with an image, with the executions that made the image as
     /// its own, while its instance is made.
     async fn become_ready(&self, slot: &mut Slot, startup: &[Recorded]) -> Result<(), HostError> {
@@ -243,20 +195,6 @@ impl<'a> Startup<'a> {
         restored
     }
 
-    /// Makes a session durable that libraries were loaded into, and nothing else.
-    async fn keep_with_libraries(&self, slot: &mut Slot) -> Result<(), HostError> {
-        let scheduler = self.host.scheduler();
-        let awake = slot.awake();
-        scheduler.run(awake.adopt()).await;
-        let pages = scheduler.run(awake.heap.whole()).await;
-        let memory =
-            HeapMemory { bytes: awake.heap.memory_bytes() as u64, clock_ms: awake.clock_ms() };
-        awake.heap.committed(0, Told::Pages, &[]);
-        slot.session.status = SessionStatus::Ready;
-        let session = slot.session.clone();
-        Ok(self.host.storage().put_session_with_heap(session, memory, pages).await?)
-    }
-
     /// Reads the libraries and startup files, in the order they load.
     async fn read(
         &self,
@@ -290,100 +228,6 @@ impl<'a> Startup<'a> {
             Ok(Scripts { parts, libraries: names.len(), flags })
         })
         .await?
-    }
-
-    /// Runs a library. It is no execution: what it prints is not kept, and what it throws ends the
-    /// session.
-    async fn load_library(
-        &self,
-        slot: &mut Slot,
-        live: &LiveSession,
-        module: &wasmtime::Instance,
-        part: usize,
-        broken: Option<&BrokenPart>,
-    ) -> Result<(), HostError> {
-        let limits = slot.session.template.settings.limits;
-        let recorder = SharedRecorder::new(ExecutionId::new(), &limits, None);
-        let runtime = slot.runtime();
-        let outcome = match broken {
-            Some(BrokenPart { failure: Some(failure), .. }) => Err(failure.clone()),
-            Some(BrokenPart { events, failure: None, .. }) => {
-                for payload in events {
-                    recorder.lock().push(payload.clone()).map_err(|limit| {
-                        HostError::Engine(format!("a compiler's exception is too long: {limit}"))
-                    })?;
-                }
-                Ok(Outcome::Threw)
-            }
-            None => {
-                let fuel = limits::fuel(&limits);
-                runtime.begin(fuel, recorder.clone());
-                let outcome = {
-                    let load = pin!(runtime.run_library(module, part_number(part)));
-                    let load = self.host.scheduler().slices(load).await;
-                    let deadline = Duration::from_millis(limits.wall_ms);
-                    tokio::select! {
-                        biased;
-                        outcome = load => outcome,
-                        () = tokio::time::sleep(deadline) => Err(Failure::WallTime),
-                        closing = live.closed() => Err(Failure::of_closing(closing)),
-                    }
-                };
-                runtime.end(fuel);
-                outcome
-            }
-        };
-        let (code, why) = match outcome {
-            Ok(Outcome::Value) => return Ok(()),
-            Ok(Outcome::Threw) => {
-                let recorder = recorder.lock();
-                let message = recorder.exception().map_or("it threw", |(message, _)| message);
-                (None, message.to_owned())
-            }
-            Err(failure) => {
-                let (code, why) = failure.described();
-                (Some(code), why)
-            }
-        };
-        let name = slot.session.template.libraries.get(part).cloned().unwrap_or_default();
-        let message = format!("failed to load libraries: {name}: {why}");
-        let session = live.id;
-        Err(HostError::StartupFailed { session, execution: None, code, message })
-    }
-
-    async fn run_startup_file(
-        &mut self,
-        slot: &mut Slot,
-        live: &LiveSession,
-        file: &StartupFile,
-        work: Work<'_>,
-        then: SessionStatus,
-    ) -> Result<(Execution, Vec<Event>), HostError> {
-        let spec = Spec {
-            kind: ExecutionKind::Startup,
-            input: None,
-            path: Some(file.path.clone()),
-            args: serde_json::Map::new(),
-            env: std::collections::BTreeMap::new(),
-        };
-        let run = Run {
-            host: self.host,
-            slot,
-            admission: &mut self.admission,
-            live,
-            observer: self.observer.clone(),
-            then: Some(then),
-        };
-        let finished = run.run(spec, work).await?;
-        let Some(error) = finished.execution.error else {
-            return Ok((finished.execution, finished.events));
-        };
-        Err(HostError::StartupFailed {
-            session: live.id,
-            execution: Some(finished.execution.id),
-            code: error.code,
-            message: format!("{}: {}", file.path, error.message),
-        })
     }
 
     /// Makes the failed session durable, unless its last execution's commit did, and gives the
@@ -436,10 +280,6 @@ fn ordered(files: &[StartupFile]) -> Vec<StartupFile> {
 fn closed(live: &LiveSession, closing: Closing) -> HostError {
     let (code, message) = Failure::of_closing(closing).described();
     HostError::StartupFailed { session: live.id, execution: None, code: Some(code), message }
-}
-
-fn part_number(part: usize) -> u32 {
-    u32::try_from(part).expect("checked by storage: a template has far fewer parts")
 }
 
 /// Reads a script of the worktree.
