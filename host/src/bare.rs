@@ -1,6 +1,7 @@
 //! A runtime without a session or a store, for the benchmarks alone (feature `bench`): what the
 //! engine costs by itself.
 
+pub use crate::engine::Metering;
 use crate::engine::{Engine, EngineOptions};
 use crate::heap::{Heap, PAGE};
 use crate::recorder::SharedRecorder;
@@ -32,8 +33,13 @@ impl BareEngine {
     ///
     /// # Errors
     /// When the machine cannot run it.
-    pub fn new(cache_dir: Option<PathBuf>, tracking: PageTracking) -> Result<Self, HostError> {
-        let options = EngineOptions { max_resident: 16, cache_dir, guest_dir: None, tracking };
+    pub fn new(
+        cache_dir: Option<PathBuf>,
+        tracking: PageTracking,
+        metering: Metering,
+    ) -> Result<Self, HostError> {
+        let (max_resident, guest_dir) = (16, None);
+        let options = EngineOptions { max_resident, cache_dir, guest_dir, tracking, metering };
         let engine = Engine::new(vm_guest::wasm(), &options)?;
         Ok(Self { engine, scheduler: Scheduler::new(Concurrency::default()) })
     }

@@ -118,6 +118,16 @@ pub(crate) struct EngineOptions {
     pub(crate) guest_dir: Option<PathBuf>,
     /// How the pages that an execution changed are found.
     pub(crate) tracking: PageTracking,
+    pub(crate) metering: Metering,
+}
+
+/// Whether scripts are metered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metering {
+    /// By fuel, which is the limit and makes the slices.
+    Fuel,
+    /// Not at all, to be told what it costs: for the benchmarks alone.
+    Off,
 }
 
 impl Engine {
@@ -127,8 +137,8 @@ impl Engine {
     /// Any guest of the border that `vm_guest` describes will do; ours is trusted no more than
     /// others.
     pub(crate) fn new(guest: &[u8], options: &EngineOptions) -> Result<Self, HostError> {
-        let wasm =
-            wasmtime::Engine::new(&config(options.max_resident)).map_err(HostError::engine)?;
+        let wasm = wasmtime::Engine::new(&config(options.max_resident, options.metering))
+            .map_err(HostError::engine)?;
         let mut linker = Linker::new(&wasm);
         imports::add_to_linker(&mut linker).map_err(HostError::engine)?;
         let cache = ModuleCache::new(options.cache_dir.clone());
@@ -246,7 +256,7 @@ fn instances(max_resident: u32) -> u32 {
     max_resident.saturating_add(COMPILING_SESSIONS)
 }
 
-fn config(max_resident: u32) -> Config {
+fn config(max_resident: u32, metering: Metering) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     let sessions = instances(max_resident);
     pool.total_memories(sessions)
@@ -260,7 +270,7 @@ fn config(max_resident: u32) -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .consume_fuel(true)
+        .consume_fuel(metering == Metering::Fuel)
         .max_wasm_stack(MAX_WASM_STACK)
         .async_stack_size(ASYNC_STACK)
         .async_stack_zeroing(true)
@@ -270,6 +280,11 @@ fn config(max_resident: u32) -> Config {
         .wasm_relaxed_simd(false)
         .wasm_multi_memory(false);
     config
+}
+
+/// Gives the next calls this much fuel. That fails for the engine alone that meters nothing.
+pub(crate) fn refuel(store: &mut Store<State>, fuel: u64) {
+    drop(store.set_fuel(fuel));
 }
 
 /// The memory of a guest that was initialised, its dead stack cleared.
@@ -282,7 +297,7 @@ fn initialised_memory(
     let make = || -> wasmtime::Result<Vec<u8>> {
         let mut store = Store::new(wasm, State::for_base_image());
         store.limiter(|state| state.limiter());
-        store.set_fuel(SETUP_FUEL)?;
+        refuel(&mut store, SETUP_FUEL);
         let memory = block_on(linker.instantiate_async(&mut store, initial))?;
         let memory = memory
             .get_memory(&mut store, exports::MEMORY)
@@ -316,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_base_image_is_the_same_bytes_every_time() {
-        let wasm = wasmtime::Engine::new(&config(1)).unwrap();
+        let wasm = wasmtime::Engine::new(&config(1, Metering::Fuel)).unwrap();
         let guest = vm_guest::split(vm_guest::wasm()).unwrap();
         let cache = ModuleCache::new(Some(crate::test_cache_dir()));
         let code = cache.load_or_compile(&wasm, "guest", &guest.code).unwrap();

@@ -12,7 +12,7 @@ pub use execute::Source;
 pub use options::{HostOptions, HostStats};
 
 use crate::artifacts::{ArtifactOptions, Artifacts};
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, Metering};
 use crate::error::HostError;
 use crate::hibernate::hibernate_idle_sessions;
 use crate::library::{LibraryFolder, LibraryName};
@@ -91,6 +91,7 @@ impl Host {
             cache_dir: options.cache_dir,
             guest_dir: options.guest_dir.clone(),
             tracking: options.page_tracking,
+            metering: Metering::Fuel,
         };
         let artifacts = ArtifactOptions {
             folder: options.module_dir.clone(),

@@ -11,7 +11,7 @@ mod state;
 pub(crate) use clock::SessionClock;
 pub(crate) use state::{Clock, Entropy, Grants, State};
 
-use crate::engine::Guest;
+use crate::engine::{Guest, refuel};
 use crate::error::HostError;
 use crate::heap::{Delta, Heap, Tracker};
 use crate::imports::{Asked, Stop, Unrepeatable, Witness};
@@ -155,7 +155,7 @@ impl Runtime {
 
     /// Gives the next calls this much fuel, and their events to `recorder`.
     pub(crate) fn begin(&mut self, fuel: u64, recorder: SharedRecorder) {
-        self.store.set_fuel(fuel).expect("checked by the engine's configuration: fuel is on");
+        refuel(&mut self.store, fuel);
         self.store.data_mut().limiter.refused = false;
         self.store.data().recorder.set(Some(recorder));
     }
@@ -174,9 +174,8 @@ impl Runtime {
     /// Ends what [`Runtime::begin`] began; gives the fuel used of `fuel`.
     pub(crate) fn end(&mut self, fuel: u64) -> u64 {
         self.store.data().recorder.set(None);
-        let left =
-            self.store.get_fuel().expect("checked by the engine's configuration: fuel is on");
-        fuel.saturating_sub(left)
+        // None is used where nothing is metered.
+        fuel.saturating_sub(self.store.get_fuel().unwrap_or(fuel))
     }
 
     /// Bytes of linear memory, which never shrinks.

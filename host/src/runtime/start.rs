@@ -4,7 +4,7 @@
 //! the pool before it is made.
 
 use super::{Runtime, RuntimeOptions, State};
-use crate::engine::{Engine, Seeding};
+use crate::engine::{Engine, Seeding, refuel};
 use crate::error::HostError;
 use crate::heap::{Heap, PAGE, Tracker};
 use crate::limits::{FUEL_PER_SLICE, SETUP_FUEL};
@@ -75,8 +75,9 @@ impl Runtime {
                 Store::new(&engine.wasm, State::new(max_bytes, options.grants, options.clock));
             store.limiter(|state| &mut state.limiter);
             store.set_hostcall_fuel(MAX_WASI_BYTES);
-            store.set_fuel(SETUP_FUEL)?;
-            store.fuel_async_yield_interval(Some(FUEL_PER_SLICE))?;
+            refuel(&mut store, SETUP_FUEL);
+            // Where nothing is metered, calls are not sliced either.
+            drop(store.fuel_async_yield_interval(Some(FUEL_PER_SLICE)));
             let image = options.guest.memory.instantiate_async(&mut store).await?;
             let memory = image
                 .get_memory(&mut store, exports::MEMORY)
@@ -112,7 +113,7 @@ impl Runtime {
     ) -> Result<(), HostError> {
         let function = self.instance.get_typed_func::<P, ()>(&mut self.store, name);
         let function = function.map_err(HostError::engine)?;
-        self.store.set_fuel(SETUP_FUEL).map_err(HostError::engine)?;
+        refuel(&mut self.store, SETUP_FUEL);
         function.call_async(&mut self.store, args).await.map_err(HostError::engine)
     }
 
