@@ -2,7 +2,12 @@
 (function () {
   const records = [];
   for (let i = 0; i < 2000; i++) {
-    records.push({ id: i, name: "record " + i, tags: ["a", "b", "c" + (i % 7)], nested: { x: i * 0.5, ok: i % 2 === 0, none: null } });
+    records.push({
+      id: i,
+      name: "record " + i,
+      tags: ["a", "b", "c" + (i % 7)],
+      nested: { x: i * 0.5, ok: i % 2 === 0, none: null },
+    });
   }
   let sum = 0;
   for (let round = 0; round < 34; round++) {

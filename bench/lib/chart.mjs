@@ -1,6 +1,6 @@
 // The chart of the results, as SVG. Invariant: it brings its own background, so that it reads the
 // same on a light and on a dark page, and what was not measured is left out.
-import { kib, ms } from "./report.mjs";
+import { kib, ms } from "./figures.mjs";
 import { PEERS } from "./peers.mjs";
 
 const WIDTH = 860;
@@ -43,10 +43,14 @@ export function chart(results) {
     y += heightOf(panel);
   }
   const { machine, date } = results;
-  const foot = `${date}, ${machine.cores} cores of ${machine.cpu}, ${machine.file_system}; medians of alternated rounds, kernels best of them`;
+  const foot =
+    `${date}, ${machine.cores} cores of ${machine.cpu}, ${machine.file_system}; ` +
+    "medians of alternated rounds, kernels best of them";
   parts.push(text(24, y, "note", foot));
   const height = y + 20;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="Benchmarks of vm-system beside its peers">
+  const size = `viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}"`;
+  const about = "Benchmarks of vm-system beside its peers";
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img" aria-label="${about}">
 <style>${STYLE}</style>
 <rect class="card" x="0.5" y="0.5" width="${WIDTH - 1}" height="${height - 1}" rx="8"/>
 ${parts.join("\n")}
@@ -70,7 +74,12 @@ function durable({ sections }) {
     note: "p50, linear; less is better",
     rows: rows
       .filter(([, figures]) => figures)
-      .map(([label, figures, look]) => ({ label, look, value: figures.p50, shown: ms(figures.p50) })),
+      .map(([label, figures, look]) => ({
+        label,
+        look,
+        value: figures.p50,
+        shown: ms(figures.p50),
+      })),
   };
 }
 
@@ -82,7 +91,11 @@ function fresh({ sections }) {
     rows.push({ label: "vm-system, HTTP, durable", look: "ours", value: p50 });
   }
   if (sections.kernels?.bare_fresh_ms) {
-    rows.push({ label: "vm-system, in process", look: "ours", value: sections.kernels.bare_fresh_ms });
+    rows.push({
+      label: "vm-system, in process",
+      look: "ours",
+      value: sections.kernels.bare_fresh_ms,
+    });
   }
   for (const peer of PEERS.filter(({ key }) => of[key]?.fresh)) {
     rows.push({ label: short(peer.key), look: "peer", value: of[peer.key].fresh.p50 });
@@ -130,9 +143,9 @@ function compute({ sections }) {
     title: "Compute: time over quickjs-emscripten's, which is the line at 1",
     note: "linear; less is better",
     legend: [
-      ["ours", "vm-system, metered and durable"],
-      ["bare", "without limits and commits"],
-      ["quoted", "a Go daemon, quoted from an earlier run"],
+      ["ours", "metered and durable"],
+      ["bare", "no limits, no commits"],
+      ["quoted", "Go daemon, quoted from an earlier run"],
     ].filter(([look]) => rows.some((row) => row.look === look)),
     thin: true,
     line: 1,
@@ -166,13 +179,11 @@ function drawn(panel, top) {
   // A logarithmic bar begins a part of a decade below the least, so that this has a length too.
   const from = 10 ** Math.floor(Math.log10(least) - 0.2);
   const length = (value) =>
-    panel.log
-      ? (INSIDE * Math.log(value / from)) / Math.log(most / from)
-      : (INSIDE * value) / most;
+    panel.log ? (INSIDE * Math.log(value / from)) / Math.log(most / from) : (INSIDE * value) / most;
   const left = LABEL + 24;
   const parts = [text(24, top, "title", panel.title), text(24, top + 18, "note", panel.note)];
   for (const [index, [look, label]] of (panel.legend ?? []).entries()) {
-    const x = left + index * 195;
+    const x = left + index * 165;
     parts.push(
       `<rect class="${look}" x="${x}" y="${top + 9}" width="10" height="10" rx="2"/>`,
       text(x + 16, top + 18, "note", label),
@@ -199,5 +210,6 @@ function drawn(panel, top) {
 
 function text(x, y, style, content, anchor = "start") {
   const escaped = content.replace(/&/g, "&amp;").replace(/</g, "&lt;");
-  return `<text class="${style}" x="${x.toFixed(1)}" y="${y}" text-anchor="${anchor}">${escaped}</text>`;
+  const at = `x="${x.toFixed(1)}" y="${y}" text-anchor="${anchor}"`;
+  return `<text class="${style}" ${at}>${escaped}</text>`;
 }

@@ -10,7 +10,12 @@ const START_TIMEOUT_MS = 120_000;
 const API = "/api/v1";
 
 /** Sessions stay in memory, and are not put to rest while others are measured. */
-export const RESIDENT = (sessions) => ["--max-resident", `${sessions}`, "--idle-hibernate", "86400"];
+export const RESIDENT = (sessions) => [
+  "--max-resident",
+  `${sessions}`,
+  "--idle-hibernate",
+  "86400",
+];
 
 export class Daemon {
   /**
@@ -20,7 +25,12 @@ export class Daemon {
    */
   static async start({ binary, folder, cacheDir, args = [] }) {
     fs.mkdirSync(path.join(folder, "worktree"), { recursive: true });
-    const env = { PATH: process.env.PATH, HOME: folder, XDG_CACHE_HOME: folder, VM_SYSTEM_CACHE_DIR: cacheDir };
+    const env = {
+      PATH: process.env.PATH,
+      HOME: folder,
+      XDG_CACHE_HOME: folder,
+      VM_SYSTEM_CACHE_DIR: cacheDir,
+    };
     const flags = ["serve", "--log", "error", "--listen", "127.0.0.1:0", "--db", "vm.redb"];
     const from = performance.now();
     const child = track(
@@ -43,7 +53,9 @@ export class Daemon {
 
   /** @returns the id of a new template. `settings` as the API has them. */
   async template({ settings, libraries = [], startupFiles = [] } = {}) {
-    const { value } = await this.connection.expect(201, "POST", `${API}/templates`, { name: "bench" });
+    const { value } = await this.connection.expect(201, "POST", `${API}/templates`, {
+      name: "bench",
+    });
     const at = `${API}/templates/${value.id}`;
     if (settings !== undefined) {
       await this.connection.expect(200, "PATCH", at, { settings });
@@ -83,7 +95,9 @@ export class Daemon {
     const body = { session_id: session, input };
     const answer = await connection.expect(201, "POST", `${API}/executions/repl`, body);
     if (answer.value.status !== "ok") {
-      throw new Error(`a snippet ended as ${answer.value.status}: ${JSON.stringify(answer.value.error)}`);
+      throw new Error(
+        `a snippet ended as ${answer.value.status}: ${JSON.stringify(answer.value.error)}`,
+      );
     }
     return answer;
   }

@@ -10,6 +10,7 @@ export class Connection {
   #socket;
   #read = null;
   #waiting = null;
+  #broken = null;
 
   /** @returns a connection to a port of this machine. */
   static async open(port) {
@@ -36,6 +37,10 @@ export class Connection {
       `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(payload)}\r\n\r\n`;
     return new Promise((resolve, reject) => {
+      if (this.#broken !== null) {
+        reject(this.#broken);
+        return;
+      }
       this.#waiting = { resolve, reject, from: performance.now() };
       this.#socket.write(head + payload);
     });
@@ -81,6 +86,7 @@ export class Connection {
   }
 
   #fail(error) {
+    this.#broken ??= error;
     this.#waiting?.reject(error);
     this.#waiting = null;
   }

@@ -50,8 +50,8 @@ export function fdatasync(folder, count, { append }) {
 }
 
 /**
- * One round of the program of `--commit-floor`, which prints `{"p50_ms","p99_ms"}` of a bare commit,
- * and the same of the store's under `store`, or calls the first `bare_commit_ms`.
+ * One round of the program of `--commit-floor`. It prints `{"p50_ms","p99_ms"}` of a bare commit, or
+ * calls that `bare_commit_ms`, and may have the same of the store's under `store`.
  * @returns `{bare, store}`, each `{p50, p99}` in ms; `store` may be null.
  */
 export async function commitFloor(program, folder) {

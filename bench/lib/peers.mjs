@@ -111,16 +111,19 @@ export class Peer {
       this.#asked.delete(id);
       error === undefined ? resolve(value) : reject(new Error(error));
     });
-    child.on("exit", (code, signal) => {
-      for (const { reject } of this.#asked.values()) {
-        reject(new Error(`its process ended with ${code ?? signal}`));
-      }
-      this.#asked.clear();
-    });
+    child.on("exit", (code, signal) => this.#fail(`its process ended with ${code ?? signal}`));
+    child.on("error", (error) => this.#fail(error.message));
   }
 
   get pid() {
     return this.child.pid;
+  }
+
+  #fail(why) {
+    for (const { reject } of this.#asked.values()) {
+      reject(new Error(why));
+    }
+    this.#asked.clear();
   }
 
   ask(what, rest = {}) {
@@ -169,7 +172,12 @@ export class Workerd {
 
   /** The same questions as a `Peer` answers. */
   async ask(what, { count }) {
-    const at = { empty: () => "/", fresh: () => "/fresh", warm: () => "/hold/warm", hold: (n) => `/hold/${n}` };
+    const at = {
+      empty: () => "/",
+      fresh: () => "/fresh",
+      warm: () => "/hold/warm",
+      hold: (n) => `/hold/${n}`,
+    };
     const times = [];
     for (let index = 0; index < count; index++) {
       times.push(await this.#get(at[what](index)));

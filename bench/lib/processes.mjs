@@ -43,14 +43,14 @@ export async function end(child, graceMs = 20_000) {
   clearTimeout(timer);
 }
 
-/** Runs a program to its end. @returns its stdout; throws its last words when it fails or is late. */
+/** Runs a program to its end. @returns its stdout; throws what it said first if it fails or is late. */
 export function output(command, args, { timeoutMs, echo = false, ...options }) {
   return new Promise((resolve, reject) => {
     const stderr = echo ? "inherit" : "pipe";
     const child = track(spawn(command, args, { ...options, stdio: ["ignore", "pipe", stderr] }));
     let [out, err] = ["", ""];
     child.stdout.on("data", (chunk) => (out += chunk));
-    child.stderr?.on("data", (chunk) => (err = (err + chunk).slice(-4000)));
+    child.stderr?.on("data", (chunk) => (err = (err + chunk).slice(0, 4000)));
     const timer = setTimeout(() => {
       err = `it took longer than ${timeoutMs / 1000} s`;
       child.kill("SIGKILL");
@@ -66,7 +66,8 @@ export function output(command, args, { timeoutMs, echo = false, ...options }) {
       if (code === 0) {
         resolve(out);
       } else {
-        reject(new Error(`${name} ended with ${code}: ${err.trim().split("\n").at(-1)}`));
+        const words = err.split("\n").filter((line) => line.trim() && !/log of this run/.test(line));
+        reject(new Error(`${name} ended with ${code}: ${words.slice(0, 2).join("; ")}`));
       }
     });
   });

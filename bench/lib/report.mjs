@@ -1,5 +1,6 @@
 // The results as Markdown. Invariant: it is made of results.json alone, and what was not measured
 // says so, with the reason if there is one.
+import { count, kib, ms, table, times } from "./figures.mjs";
 import { PEERS } from "./peers.mjs";
 
 const NOT = "not measured";
@@ -67,17 +68,21 @@ function http({ sections }) {
         row("`GET /health`: HTTP and the client alone", of.health, "Node"),
         row("new session, one client", of.create, "Node"),
         row("`1+1`, one client", of.repl, "Node"),
-        row(`\`1+1\`, ${of.crowd_clients} clients on ${of.crowd_clients} sessions`, of.crowd, of.crowd_client),
+        row(
+          `\`1+1\`, ${of.crowd_clients} clients on ${of.crowd_clients} sessions`,
+          of.crowd,
+          of.crowd_client,
+        ),
       ],
     ),
   ];
 }
 
 function runtimes({ sections, lost }) {
-  const times = sections.runtimes ?? {};
+  const took = sections.runtimes ?? {};
   const memory = sections.memory ?? {};
   const row = (label, key, is) => {
-    const { fresh, warm } = times[key] ?? {};
+    const { fresh, warm } = took[key] ?? {};
     const held = memory[key]?.kib_each;
     const why = lost[key] === undefined ? NOT : "no: see below";
     return [
@@ -92,36 +97,63 @@ function runtimes({ sections, lost }) {
     ];
   };
   const bare = sections.kernels;
-  const rows = [row("**vm-system, over HTTP**", "vm-system", ["Wasm memory", "fuel, memory, time", "yes"])];
+  const rows = [
+    row("**vm-system, over HTTP**", "vm-system", ["Wasm memory", "fuel, memory, time", "yes"]),
+  ];
   if (bare?.bare_fresh_ms) {
     const warm = bare.bare_warm_ms;
     rows.push([
       "**vm-system, in process, no commit**",
-      ms(bare.bare_fresh_ms), "", "", warm ? ms(warm) : "", "", "", "Wasm memory", "fuel, memory, time", "no",
+      ms(bare.bare_fresh_ms),
+      "",
+      "",
+      warm ? ms(warm) : "",
+      "",
+      "",
+      "Wasm memory",
+      "fuel, memory, time",
+      "no",
     ]);
   }
-  rows.push(...PEERS.map((peer) => row(peer.label, peer.key, [peer.isolated, peer.limits, peer.durable])));
+  rows.push(
+    ...PEERS.map((peer) => row(peer.label, peer.key, [peer.isolated, peer.limits, peer.durable])),
+  );
   const sizes = ["vm-system", "quickjs-module"].map((key) => memory[key]?.runtimes);
   const empties = ["vm-system", "workerd"]
-    .filter((key) => times[key]?.empty)
-    .map((key) => `${ms(times[key].empty.p50)} of ${key}'s`);
+    .filter((key) => took[key]?.empty)
+    .map((key) => `${ms(took[key].empty.p50)} of ${key}'s`);
   const notes = [];
   if (empties.length > 0) {
     notes.push(`A request without work takes ${empties.join(" and ")} milliseconds over HTTP.`);
   }
   if (sizes[0]) {
     const peers = sizes[1] ? `, for peers of ${sizes[1]}` : "";
-    notes.push(`Memory is the PSS that one more runtime took, of ${count(sizes[0])} sessions that each ran a line${peers}.`);
+    notes.push(
+      `Memory is the PSS that one more runtime took, of ${count(sizes[0])} sessions that each ran ` +
+        `a line${peers}.`,
+    );
   }
   return [
     "## A new runtime, its first `1+1`, and its end; and `1+1` in a warm one",
     "",
     ...table(
-      ["", "new p50", "p99", "a second", "warm p50", "p99", "memory each", "isolated by", "limits", "durable"],
+      [
+        "",
+        "new p50",
+        "p99",
+        "a second",
+        "warm p50",
+        "p99",
+        "memory each",
+        "isolated by",
+        "limits",
+        "durable",
+      ],
       rows,
     ),
     "",
-    `Rows over HTTP pay for a round trip and rows in process do not; vm-system's new runtime is three requests with three commits. ${notes.join(" ")}`,
+    "Rows over HTTP pay for a round trip and rows in process do not; vm-system's new runtime is " +
+      `three requests with three commits. ${notes.join(" ")}`,
   ];
 }
 
@@ -160,15 +192,26 @@ function kernels({ sections }) {
     "",
     ...table(
       [
-        "", "vm-system", "execution alone", "limits off", "quickjs-emscripten", "over quickjs-emscripten",
-        "Go, quoted", "ahead of Go", "isolated-vm", "Node's vm", "fuel",
+        "",
+        "vm-system",
+        "execution alone",
+        "limits off",
+        "quickjs-emscripten",
+        "over quickjs-emscripten",
+        "Go, quoted",
+        "ahead of Go",
+        "isolated-vm",
+        "Node's vm",
+        "fuel",
       ],
       rows,
     ),
     "",
-    "vm-system is metered and durable: its column is the request less what `1+1` takes, with the commit of " +
-      "what the kernel left in memory; `execution alone` is its own `metrics.wall_ms`. With limits off it runs in process, without fuel and commits. The Go daemon (goja) was not " +
-      "run: its ratio over quickjs-emscripten is quoted from an earlier run, on another machine, of kernels like these. isolated-vm and " +
+    "vm-system is metered and durable: its column is the request less what `1+1` takes, with the " +
+      "commit of what the kernel left in memory; `execution alone` is its own `metrics.wall_ms`. " +
+      "With limits off it runs in process, without fuel and commits. The Go daemon (goja) was not " +
+      "run: its ratio over quickjs-emscripten is quoted from an earlier run, on another machine, " +
+      "of kernels like these. isolated-vm and " +
       "Node's vm have V8's compiler.",
   ];
 }
@@ -213,7 +256,13 @@ function images({ sections }) {
       [
         row("empty", of.empty),
         row(`${of.libraries.join(", ")} and a startup file`, of.loaded),
-        ["ratio", "", times(of.create_ratio), of.memory_ratio === null ? "" : times(of.memory_ratio), ""],
+        [
+          "ratio",
+          "",
+          times(of.create_ratio),
+          of.memory_ratio === null ? "" : times(of.memory_ratio),
+          "",
+        ],
       ],
     ),
   ];
@@ -227,32 +276,4 @@ function boot({ sections }) {
     ["workerd, a warm start", of.workerd_start_ms === null ? NOT : ms(of.workerd_start_ms)],
   ];
   return ["## From starting the process to its first answer", "", ...table(["", "median"], rows)];
-}
-
-function table(head, rows) {
-  const line = (cells) => `| ${cells.join(" | ")} |`;
-  const align = head.map((_, index) => (index === 0 ? "---" : "---:"));
-  return [line(head), line(align), ...rows.map(line)];
-}
-
-/** Three digits that mean something. */
-export function digits(value) {
-  const whole = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value) || 1)));
-  return value.toFixed(Math.min(whole, 4));
-}
-
-export function ms(value) {
-  return value < 0.1 ? `${digits(value * 1000)} µs` : `${digits(value)} ms`;
-}
-
-function times(value) {
-  return `${value.toFixed(2)}x`;
-}
-
-function count(value) {
-  return Math.round(value).toLocaleString("en-US");
-}
-
-export function kib(value) {
-  return value < 1024 ? `${Math.round(value)} KiB` : `${(value / 1024).toFixed(1)} MiB`;
 }

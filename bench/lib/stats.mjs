@@ -6,7 +6,9 @@ export function percentile(samples, percent) {
   if (sorted.length === 0) {
     return NaN;
   }
-  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1))];
+  return sorted[
+    Math.min(sorted.length - 1, Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1))
+  ];
 }
 
 export function median(values) {

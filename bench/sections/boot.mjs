@@ -8,6 +8,8 @@ import { median } from "../lib/stats.mjs";
 export async function run(context) {
   const { sizes } = context;
   const starts = { first: [], warm: [], workerd: [] };
+  const warm = path.join(context.tmp, "warm-start");
+  await startOnce(context.daemon(warm));
   for (let round = 0; round < Math.max(sizes.firstStarts, sizes.warmStarts); round++) {
     if (round < sizes.firstStarts) {
       const folder = context.folder("first-start");
@@ -15,8 +17,7 @@ export async function run(context) {
       starts.first.push(await startOnce({ binary: context.binary, folder, cacheDir }));
     }
     if (round < sizes.warmStarts) {
-      const folder = path.join(context.tmp, "warm-start");
-      starts.warm.push(await startOnce({ binary: context.binary, folder, cacheDir: context.cacheDir }));
+      starts.warm.push(await startOnce(context.daemon(warm)));
       await context.withPeer("workerd", async () => {
         const workerd = await Workerd.start(context.peersDir);
         await workerd.stop();

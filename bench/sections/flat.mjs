@@ -21,7 +21,11 @@ export async function run(context) {
   };
   const figures = {};
   try {
-    const setups = { few: await start("few"), many: await start("many"), events: await start("events") };
+    const setups = {
+      few: await start("few"),
+      many: await start("many"),
+      events: await start("events"),
+    };
     context.progress(`${sizes.flatLive} sessions`);
     await setups.few.daemon.populate(setups.few.template, sizes.flatFew);
     await setups.many.daemon.populate(setups.many.template, sizes.flatLive);

@@ -13,7 +13,16 @@ export async function run(context) {
   const folder = context.folder("http");
   const daemon = await Daemon.start({ ...context.daemon(folder), args: RESIDENT(1000) });
   const wrk = await hasWrk();
-  const rounds = { append: [], overwrite: [], floor: [], store: [], health: [], create: [], repl: [], crowd: [] };
+  const rounds = {
+    append: [],
+    overwrite: [],
+    floor: [],
+    store: [],
+    health: [],
+    create: [],
+    repl: [],
+    crowd: [],
+  };
   try {
     const template = await daemon.template();
     const sessions = await daemon.populate(template, CROWD);

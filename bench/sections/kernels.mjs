@@ -14,8 +14,26 @@ const ENGINES = ["quickjs-module", "isolated-vm", "node-vm"];
 
 /** Quoted from an earlier run on another machine, in ms: they say ratios, and were not run here. */
 const QUOTED = {
-  go: { fib: 63, loop: 1162, string: 191, json: 355, sort: 915, regexp: 69, objects: 138, classes: 412 },
-  quickjs: { fib: 23, loop: 274, string: 51, json: 333, sort: 154, regexp: 33, objects: 87, classes: 155 },
+  go: {
+    fib: 63,
+    loop: 1162,
+    string: 191,
+    json: 355,
+    sort: 915,
+    regexp: 69,
+    objects: 138,
+    classes: 412,
+  },
+  quickjs: {
+    fib: 23,
+    loop: 274,
+    string: 51,
+    json: 333,
+    sort: 154,
+    regexp: 33,
+    objects: 87,
+    classes: 155,
+  },
 };
 
 const LIMITS = { cpu_ms: 120_000, wall_ms: 120_000, mem_mb: 256 };
@@ -26,12 +44,16 @@ export async function run(context) {
   );
   const daemon = await Daemon.start(context.daemon(context.folder("kernels")));
   const peers = new Map();
-  const found = new Map(KERNELS.map((name) => [name, { values: {}, ms: {}, wall_ms: [], fuel: 0 }]));
+  const found = new Map(
+    KERNELS.map((name) => [name, { values: {}, ms: {}, wall_ms: [], fuel: 0 }]),
+  );
   const bare = [];
   try {
     const template = await daemon.template({ settings: { limits: LIMITS } });
     for (const key of ENGINES) {
-      await context.withPeer(key, async () => peers.set(key, await startPeer(key, context.peersDir)));
+      await context.withPeer(key, async () =>
+        peers.set(key, await startPeer(key, context.peersDir)),
+      );
     }
     await warmUp(context, peers, sources);
     for (let round = 0; round < context.sizes.rounds; round++) {
@@ -114,7 +136,9 @@ function summary(found, bare) {
   const of = Object.values(kernels);
   const ratios = (value) => {
     const all = of.map((kernel) => value(kernel) / kernel.ms["quickjs-module"]);
-    return all.every(Number.isFinite) && all.every((ratio) => ratio > 0) ? geometricMean(all) : null;
+    return all.every(Number.isFinite) && all.every((ratio) => ratio > 0)
+      ? geometricMean(all)
+      : null;
   };
   const floor = (field) => {
     const times = bare.map((round) => round[field]).filter((value) => typeof value === "number");

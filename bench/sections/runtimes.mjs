@@ -11,7 +11,9 @@ export async function run(context) {
   try {
     engines.set("vm-system", await VmSystem.start(context));
     for (const { key } of PEERS) {
-      await context.withPeer(key, async () => engines.set(key, await startPeer(key, context.peersDir)));
+      await context.withPeer(key, async () =>
+        engines.set(key, await startPeer(key, context.peersDir)),
+      );
     }
     for (const [key, engine] of engines) {
       rounds[key] = { fresh: [], warm: [], empty: [] };
