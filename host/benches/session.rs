@@ -5,7 +5,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::path::PathBuf;
-use vm_host::bare::{BareEngine, Metering};
+use vm_host::bare::BareEngine;
 use vm_host::{Host, HostOptions, PageTracking, SessionRequest, Source};
 use vm_storage::{Storage, StorageOptions, Template};
 
@@ -19,8 +19,8 @@ fn repl() -> Source {
 
 fn bare(criterion: &mut Criterion) {
     let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let engine = BareEngine::new(Some(cache_dir()), PageTracking::Kernel, Metering::Fuel)
-        .expect("the engine starts");
+    let engine =
+        BareEngine::new(Some(cache_dir()), PageTracking::Kernel).expect("the engine starts");
     criterion.bench_function("new session + 1+1 + drop, no commit", |bencher| {
         bencher.to_async(&tokio).iter(async || {
             let mut runtime = engine.runtime().await.expect("the pool has room");
@@ -38,8 +38,7 @@ fn bare(criterion: &mut Criterion) {
 fn transactions(criterion: &mut Criterion) {
     let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
     for tracking in [PageTracking::Kernel, PageTracking::Comparison] {
-        let engine = BareEngine::new(Some(cache_dir()), tracking, Metering::Fuel)
-            .expect("the engine starts");
+        let engine = BareEngine::new(Some(cache_dir()), tracking).expect("the engine starts");
         for mib in [1, 16, 64] {
             let mut runtime = tokio.block_on(engine.runtime()).expect("the pool has room");
             let fill = format!(

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vm_host::PageTracking;
-use vm_host::bare::{BareEngine, Metering};
+use vm_host::bare::BareEngine;
 
 /// Times that a kernel runs; the best counts.
 const TIMES: usize = 5;
@@ -72,8 +72,12 @@ fn main() {
         eprintln!("usage: bare_kernels [--metered] FILE...");
         std::process::exit(2);
     }
-    let metering = if metered { Metering::Fuel } else { Metering::Off };
     let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
-    let engine = BareEngine::new(None, PageTracking::Kernel, metering).expect("the engine starts");
+    let engine = if metered {
+        BareEngine::new(None, PageTracking::Kernel)
+    } else {
+        BareEngine::unmetered(None)
+    };
+    let engine = engine.expect("the engine starts");
     println!("{}", Value::from(tokio.block_on(measured(&engine, &files))));
 }

@@ -1,8 +1,7 @@
 //! A runtime without a session or a store, for the benchmarks alone (feature `bench`): what the
 //! engine costs by itself.
 
-pub use crate::engine::Metering;
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, Metering};
 use crate::heap::{Heap, PAGE};
 use crate::recorder::SharedRecorder;
 use crate::runtime::{Grants, Runtime, RuntimeOptions, Script, SessionClock};
@@ -33,10 +32,22 @@ impl BareEngine {
     ///
     /// # Errors
     /// When the machine cannot run it.
-    pub fn new(
+    pub fn new(cache_dir: Option<PathBuf>, tracking: PageTracking) -> Result<Self, HostError> {
+        Self::metered_by(Metering::Fuel, cache_dir, tracking)
+    }
+
+    /// Compiles or loads the guest, to be run without a meter.
+    ///
+    /// # Errors
+    /// When the machine cannot run it.
+    pub fn unmetered(cache_dir: Option<PathBuf>) -> Result<Self, HostError> {
+        Self::metered_by(Metering::Off, cache_dir, PageTracking::Kernel)
+    }
+
+    fn metered_by(
+        metering: Metering,
         cache_dir: Option<PathBuf>,
         tracking: PageTracking,
-        metering: Metering,
     ) -> Result<Self, HostError> {
         let (max_resident, guest_dir) = (16, None);
         let options = EngineOptions { max_resident, cache_dir, guest_dir, tracking, metering };

@@ -123,10 +123,11 @@ pub(crate) struct EngineOptions {
 
 /// Whether scripts are metered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metering {
+pub(crate) enum Metering {
     /// By fuel, which is the limit and makes the slices.
     Fuel,
     /// Not at all, to be told what it costs: for the benchmarks alone.
+    #[cfg(feature = "bench")]
     Off,
 }
 
