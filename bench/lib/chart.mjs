@@ -92,7 +92,7 @@ function fresh({ sections }) {
   }
   if (sections.kernels?.bare_fresh_ms) {
     rows.push({
-      label: "vm-system, in process",
+      label: "vm-system, in process, no commit",
       look: "ours",
       value: sections.kernels.bare_fresh_ms,
     });
@@ -145,7 +145,7 @@ function compute({ sections }) {
     legend: [
       ["ours", "metered and durable"],
       ["bare", "no limits, no commits"],
-      ["quoted", "Go daemon, quoted from an earlier run"],
+      ["quoted", "Go daemon, quoted, not run"],
     ].filter(([look]) => rows.some((row) => row.look === look)),
     thin: true,
     line: 1,

@@ -66,7 +66,9 @@ export function output(command, args, { timeoutMs, echo = false, ...options }) {
       if (code === 0) {
         resolve(out);
       } else {
-        const words = err.split("\n").filter((line) => line.trim() && !/log of this run/.test(line));
+        const words = err
+          .split("\n")
+          .filter((line) => line.trim() && !/log of this run/.test(line));
         reject(new Error(`${name} ended with ${code}: ${words.slice(0, 2).join("; ")}`));
       }
     });

@@ -207,7 +207,7 @@ function kernels({ sections }) {
       rows,
     ),
     "",
-    "vm-system is metered and durable: its column is the request less what `1+1` takes, with the " +
+    "vm-system is metered and durable: its column is the best request less the best `1+1`, with the " +
       "commit of what the kernel left in memory; `execution alone` is its own `metrics.wall_ms`. " +
       "With limits off it runs in process, without fuel and commits. The Go daemon (goja) was not " +
       "run: its ratio over quickjs-emscripten is quoted from an earlier run, on another machine, " +

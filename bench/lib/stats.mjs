@@ -25,6 +25,12 @@ export function geometricMean(values) {
   return Math.exp(mean(values.map(Math.log)));
 }
 
+/** The same in another order each round, so that none always follows the same other. */
+export function rotated(list, round) {
+  const at = round % list.length;
+  return [...list.slice(at), ...list.slice(0, at)];
+}
+
 /** One round of one client that asks again as soon as it is answered. */
 export function summarize(samples) {
   return {

@@ -1,9 +1,9 @@
 // Whether size costs time: creating a session and `1+1` beside few sessions and many, in an empty
-// database and in one of many events. Invariant: the three daemons are asked in turn, so that the
-// ratios are of the same minutes.
+// database and in one of many events. Invariant: the three daemons are asked in turn, in another
+// order each round, so that none always pays for what the same other left to the disk.
 import { Connection } from "../lib/http_client.mjs";
 import { Daemon, RESIDENT } from "../lib/daemon.mjs";
-import { median, percentile } from "../lib/stats.mjs";
+import { median, percentile, rotated } from "../lib/stats.mjs";
 
 /** With the echo of the input and the value, 1,001 events. */
 const MANY_EVENTS = "for (let i = 0; i < 999; i++) console.log(i)";
@@ -41,7 +41,7 @@ export async function run(context) {
     }
     for (let index = 0; index < sizes.rounds; index++) {
       context.progress(`round ${index + 1} of ${sizes.rounds}`);
-      for (const [name, setup] of Object.entries(setups)) {
+      for (const [name, setup] of rotated(Object.entries(setups), index)) {
         const { create, repl } = await round(setup, sizes.flatRequests);
         p50s[name].create.push(create);
         p50s[name].repl.push(repl);
@@ -54,6 +54,7 @@ export async function run(context) {
   }
   for (const [name, of] of Object.entries(p50s)) {
     Object.assign(figures[name], { create_p50: median(of.create), repl_p50: median(of.repl) });
+    figures[name].p50s = of;
   }
   for (const name of ["many", "events"]) {
     figures[name].create_ratio = figures[name].create_p50 / figures.few.create_p50;

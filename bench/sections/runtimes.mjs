@@ -2,7 +2,7 @@
 // and the peers' isolates in turn. Invariant: each process lives through all rounds.
 import { Daemon, RESIDENT } from "../lib/daemon.mjs";
 import { PEERS, startPeer } from "../lib/peers.mjs";
-import { ofRounds, summarize } from "../lib/stats.mjs";
+import { ofRounds, rotated, summarize } from "../lib/stats.mjs";
 
 export async function run(context) {
   const { sizes } = context;
@@ -22,7 +22,7 @@ export async function run(context) {
     }
     for (let round = 0; round < sizes.rounds; round++) {
       context.progress(`round ${round + 1} of ${sizes.rounds}`);
-      for (const [key, engine] of engines) {
+      for (const [key, engine] of rotated([...engines], round)) {
         const asks = { fresh: sizes.fresh, warm: sizes.warm };
         if (key === "vm-system" || key === "workerd") {
           asks.empty = sizes.fresh;
