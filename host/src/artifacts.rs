@@ -45,18 +45,26 @@ use moka::future::Cache;
 use replayed::ReplayedModules;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 use vm_guest::abi::Operation;
 use vm_storage::{Limits, TemplateId};
 
 /// Bytes of images that are held ready.
 const MAX_READY_BYTES: u64 = 256 << 20;
-/// Images of the same parts, which other answers of their worktrees made others, that are looked
-/// through for one that fits.
-const MAX_CANDIDATES: usize = 4;
+/// Bytes of what images asked, held ready to find the one that fits a worktree.
+const MAX_ASKED_BYTES: u64 = 8 << 20;
+/// Images of the same parts, which other answers of their worktrees made others, among which one is
+/// looked for that fits: those used last.
+const MAX_CANDIDATES: usize = 256;
+
+/// Bytes of memory up to which an image is small: the guest's own, and large libraries.
+const SMALL_IMAGE_BYTES: usize = 16 << 20;
+/// Small images that are made at a time.
+const MAKING_SMALL: usize = 8;
 
 /// What artifacts are kept under: the hash of everything that a module is made of.
 pub(crate) type Key = [u8; 32];
@@ -66,12 +74,16 @@ pub(crate) struct Artifacts {
     replayed: ReplayedModules,
     /// By hash.
     images: Cache<String, Arc<Image>>,
+    /// What each image asked, by hash.
+    asked: Cache<String, Arc<Vec<Asked>>>,
     folder: Option<Arc<Folder>>,
-    /// Held to begin a session with an image, from finding it until the session is stored; and, by
-    /// who removes artifacts, from looking at which ones sessions use.
+    /// Held while a session that begins with an image is stored; and, by who removes artifacts, from
+    /// looking at which ones sessions use. Nobody waits for a worktree or for an instance with it.
     in_use: RwLock<()>,
-    /// Held to make an image, so that sessions which start together make one.
-    making: tokio::sync::Mutex<()>,
+    /// Turns at making an image, which takes twice its memory: large ones are made one at a time, and
+    /// small ones do not wait for them.
+    large: Semaphore,
+    small: Semaphore,
     images_made: AtomicU64,
     hits: Mutex<HashMap<String, u64>>,
     forms: Forms,
@@ -101,12 +113,15 @@ impl Artifacts {
     pub(crate) fn open(options: ArtifactOptions) -> Self {
         let ArtifactOptions { folder, max_bytes, forms } = options;
         let weigher = |_: &String, image: &Arc<Image>| image.bytes();
+        let asked_weigher = |_: &String, asked: &Arc<Vec<Asked>>| asked_bytes(asked);
         Self {
             replayed: ReplayedModules::new(),
             images: Cache::builder().max_capacity(MAX_READY_BYTES).weigher(weigher).build(),
+            asked: Cache::builder().max_capacity(MAX_ASKED_BYTES).weigher(asked_weigher).build(),
             folder: folder.map(|path| Arc::new(Folder::open(path, max_bytes))),
             in_use: RwLock::new(()),
-            making: tokio::sync::Mutex::default(),
+            large: Semaphore::new(1),
+            small: Semaphore::new(MAKING_SMALL),
             images_made: AtomicU64::new(0),
             hits: Mutex::default(),
             forms,
@@ -138,30 +153,47 @@ impl Artifacts {
         Ok(module)
     }
 
-    /// Holds off the removal of artifacts, while a session begins with one.
+    /// Holds off the removal of artifacts.
     pub(crate) async fn hold(&self) -> RwLockReadGuard<'_, ()> {
         self.in_use.read().await
     }
 
     /// The image that a session may begin with, if there is one: of these parts, and of a worktree
-    /// that answered what startup asked as the session's own does.
+    /// that answered what startup asked as the session's own does. It is there until what comes with it
+    /// is dropped, and after that for as long as a stored session needs it.
     pub(crate) async fn image(
         &self,
         engine: &Engine,
         template: TemplateId,
         key: &Key,
         grants: &Grants,
-    ) -> Option<Arc<Image>> {
+    ) -> Option<(Arc<Image>, RwLockReadGuard<'_, ()>)> {
         let folder = self.folder.as_ref().filter(|_| self.makes_images())?;
-        let candidates = folder.images(key);
-        for hash in candidates.into_iter().rev().take(MAX_CANDIDATES) {
-            let Ok(image) = self.stored_image(engine, &engine.guest, &hash).await else { continue };
-            if would_answer(grants, image.asked()).await {
-                self.note_use(template, &hash).await;
-                return Some(image);
+        let mut candidates = Vec::new();
+        for hash in folder.images(key).into_iter().rev().take(MAX_CANDIDATES) {
+            if let Some(asked) = self.asked(folder, &hash).await {
+                candidates.push((hash, asked));
             }
         }
-        None
+        let (hash, asked) = answered_alike(grants, candidates).await?;
+        let image = self.stored_image(engine, &engine.guest, &hash).await.ok()?;
+        if image.asked() != *asked {
+            return None;
+        }
+        self.note_use(template, &hash).await;
+        let held = self.hold().await;
+        // It may have been removed while the worktree answered.
+        folder.has(&hash).then_some((image, held))
+    }
+
+    /// What an image asked, as its file says; whether the file is whole is seen when it is used.
+    async fn asked(&self, folder: &Arc<Folder>, hash: &str) -> Option<Arc<Vec<Asked>>> {
+        let load = async {
+            let (folder, hash) = (Arc::clone(folder), hash.to_owned());
+            let told = blocking(move || folder.manifest(&hash)).await.ok().flatten();
+            told.map(|manifest| Arc::new(manifest.asked))
+        };
+        self.asked.optionally_get_with_by_ref(hash, load).await
     }
 
     /// The image of a hash, which a stored session began with.
@@ -195,8 +227,8 @@ impl Artifacts {
         self.folder.is_some() && self.forms == Forms::ImagesAndReplayed
     }
 
-    /// Makes an image of the heap that a startup left, unless there is one. What is too large for
-    /// one, or cannot be kept, makes none.
+    /// Makes an image of the heap that a startup left, unless there is one: it is the same bytes, of the
+    /// same hash. What is too large for one, or cannot be kept, makes none.
     pub(crate) async fn make_image(
         &self,
         engine: &Engine,
@@ -206,23 +238,21 @@ impl Artifacts {
         ran: Ran<'_>,
     ) {
         let Some(folder) = self.folder.clone().filter(|_| self.makes_images()) else { return };
-        let _making = self.making.lock().await;
-        for hash in folder.images(&key) {
-            let there = self.stored_image(engine, &engine.guest, &hash).await;
-            if there.is_ok_and(|image| image.asked() == ran.asked) {
-                return;
-            }
-        }
-        let Some(draft) = image::Draft::of(heap, &engine.guest, ran) else { return };
+        let is_small = heap.memory_bytes() <= SMALL_IMAGE_BYTES;
+        let turns = if is_small { &self.small } else { &self.large };
+        let _turn = turns.acquire().await.expect("the semaphore is never closed");
+        let draft = image::Draft::of(&key, heap, &engine.guest, ran).await;
+        let Some(draft) = draft else { return };
         let (linking, guest) = (engine.linking(), Arc::clone(&engine.guest));
         let made = blocking(move || {
             let module = draft.encode()?;
-            let hash = folder.keep(&key, ArtifactForm::Image, &module)?;
-            Some(Image::of(&linking, &guest, &module, hash).map(Arc::new))
+            let (hash, is_new) = folder.keep(&key, ArtifactForm::Image, &module)?;
+            folder.touch(&hash);
+            Some(Image::of(&linking, &guest, &module, hash).map(|image| (Arc::new(image), is_new)))
         });
         match made.await {
-            Ok(Some(Ok(image))) => {
-                self.images_made.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(Ok((image, is_new)))) => {
+                self.images_made.fetch_add(u64::from(is_new), Ordering::Relaxed);
                 let hash = image.hash().to_owned();
                 self.images.insert(hash.clone(), image).await;
                 self.mark(template, &hash).await;
@@ -234,9 +264,6 @@ impl Artifacts {
     }
 
     /// The artifacts that were made for a template or used by its sessions, and are there.
-    ///
-    /// # Errors
-    /// `Artifact` when the folder cannot be read.
     pub(crate) async fn list(&self, template: TemplateId) -> Result<Vec<Artifact>, HostError> {
         let Some(folder) = self.folder.clone() else { return Ok(Vec::new()) };
         let found = blocking(move || folder.list(template)).await?;
@@ -253,13 +280,19 @@ impl Artifacts {
         Ok(found.into_iter().map(artifact).collect())
     }
 
-    /// The bytes of one of a template's artifacts; none if it has no such.
-    pub(crate) async fn download(&self, template: TemplateId, hash: &str) -> Option<Vec<u8>> {
+    /// One of a template's artifacts, as an open file and its length; none if it has no such.
+    pub(crate) async fn download(&self, template: TemplateId, hash: &str) -> Option<(File, u64)> {
         let (folder, hash) = (self.folder.clone()?, hash.to_owned());
-        let read = blocking(move || {
-            folder.is_marked(template, &hash).then(|| folder.read(&hash).ok()).flatten()
+        let open = blocking(move || {
+            folder.is_marked(template, &hash).then(|| folder.open_module(&hash).ok()).flatten()
         });
-        read.await.ok().flatten()
+        open.await.ok().flatten()
+    }
+
+    /// Forgets what was noted of a template that is gone.
+    pub(crate) async fn forget_template(&self, template: TemplateId) {
+        let Some(folder) = self.folder.clone() else { return };
+        drop(blocking(move || folder.unmark_all(template)).await);
     }
 
     /// Whether there is more than may be.
@@ -278,6 +311,7 @@ impl Artifacts {
         let evicted = blocking(move || Ok::<_, HostError>(folder.evict(&used()?))).await??;
         for hash in evicted {
             self.images.invalidate(&hash).await;
+            self.asked.invalidate(&hash).await;
             self.hits().remove(&hash);
         }
         Ok(())
@@ -318,14 +352,26 @@ fn hex(hash: &[u8; 32]) -> String {
     })
 }
 
-/// Whether a session would be answered the same.
-async fn would_answer(grants: &Grants, asked: &[Asked]) -> bool {
-    for asked in asked {
-        let Ok(operation) = Operation::try_from(asked.operation) else { return false };
-        let answer = grants.answer(operation, asked.flags, &asked.name, Vec::new()).await;
-        if Answer::of(operation, &answer) != asked.answer {
-            return false;
-        }
+/// The first of the images of a key that asked what a session would be answered the same. Runs that were
+/// answered alike so far ask the same next, so that each question is asked once, however many images
+/// there are.
+async fn answered_alike(
+    grants: &Grants,
+    mut images: Vec<(String, Arc<Vec<Asked>>)>,
+) -> Option<(String, Arc<Vec<Asked>>)> {
+    for number in 0.. {
+        let (_, first) = images.first()?;
+        let Some(question) = first.get(number).cloned() else { break };
+        let Ok(operation) = Operation::try_from(question.operation) else { return None };
+        let answer = grants.answer(operation, question.flags, &question.name, Vec::new()).await;
+        let answered = Asked { answer: Answer::of(operation, &answer), ..question };
+        images.retain(|(_, asked)| asked.get(number) == Some(&answered));
     }
-    true
+    images.into_iter().next()
+}
+
+fn asked_bytes(asked: &[Asked]) -> u32 {
+    // Each has a name, and a hash in hexadecimal; so has the entry.
+    let bytes = asked.iter().map(|asked| size_of::<Asked>() + asked.name.len() + 64);
+    u32::try_from(64 + bytes.sum::<usize>()).unwrap_or(u32::MAX)
 }

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::MutexGuard;
 use tokio_util::task::TaskTracker;
-use vm_storage::{Limits, Retention, Session, Storage, Swept};
+use vm_storage::{Limits, Retention, Session, Storage, Swept, TemplateId};
 
 /// Sessions and what runs in them. Cheap to clone.
 #[derive(Clone)]
@@ -162,6 +162,16 @@ impl Host {
             Startup::new(&host, admission, observer).create(template, request).await
         })
         .await
+    }
+
+    /// Deletes a template; its sessions live on.
+    ///
+    /// # Errors
+    /// `UnknownTemplate` and the other states of the store.
+    pub async fn delete_template(&self, id: TemplateId) -> Result<(), HostError> {
+        self.storage().delete_template(id).await?;
+        self.artifacts().forget_template(id).await;
+        Ok(())
     }
 
     pub(crate) fn begin_stopping(&self) {

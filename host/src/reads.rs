@@ -8,6 +8,7 @@ use crate::artifacts::Artifact;
 use crate::error::HostError;
 use crate::host::Host;
 use crate::startup::blocking;
+use std::fs::File;
 use std::sync::Arc;
 use vm_storage::{
     Contents, Event, Execution, ExecutionId, MAX_LIVE_IDS, Page, PageRequest, Session,
@@ -56,11 +57,16 @@ impl Host {
         self.artifacts().list(id).await
     }
 
-    /// The bytes of one of them, a WebAssembly module.
+    /// One of them, a WebAssembly module, as a file at its start and its length in bytes: a module may
+    /// have 64 MiB, and whoever takes it may take its time.
     ///
     /// # Errors
     /// `TemplateNotFound`, `ArtifactNotFound`, and the states of the store.
-    pub async fn artifact(&self, template: TemplateId, hash: &str) -> Result<Vec<u8>, HostError> {
+    pub async fn artifact(
+        &self,
+        template: TemplateId,
+        hash: &str,
+    ) -> Result<(File, u64), HostError> {
         self.template(template).await?;
         let module = self.artifacts().download(template, hash).await;
         module.ok_or_else(|| HostError::ArtifactNotFound { template, hash: hash.to_owned() })

@@ -24,7 +24,7 @@ use crate::runtime::Failure;
 use crate::scheduler::Admission;
 use crate::worktree::{Worktree, WorktreePath};
 use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
 use vm_guest::abi::script_flags;
 use vm_storage::{
     ExecutionCommit, Session, SessionId, SessionStatus, StartupFile, StartupForm, Template,
@@ -125,20 +125,24 @@ impl<'a> Startup<'a> {
         let scripts = self.read(snapshot, worktree, &files, live.id).await?;
         if scripts.parts.is_empty() {
             slot.session.template.startup = Some(StartupForm::Image);
-            return self.become_ready(slot, &[]).await;
+            return self.become_ready(slot, &[], None).await;
         }
         let limits = slot.session.template.settings.limits;
         let (engine, artifacts) = (self.host.engine(), self.host.artifacts());
         let realm = realm_flags(&slot.session.template);
         let key = scripts.image_key(engine, realm, &limits);
         let template = slot.session.template_id;
-        {
-            let _held = artifacts.hold().await;
-            if let Some(image) = artifacts.image(engine, template, &key, &slot.grants()).await {
-                slot.begin_with(&image.guest);
-                slot.session.template.startup = Some(StartupForm::Image);
-                return self.become_ready(slot, image.startup()).await;
-            }
+        let grants = slot.grants();
+        // A worktree may take its time to answer; closing the session does not wait for it.
+        let image = tokio::select! {
+            biased;
+            image = artifacts.image(engine, template, &key, &grants) => image,
+            closing = live.closed() => return Err(closed(live, closing)),
+        };
+        if let Some((image, held)) = image {
+            slot.begin_with(&image.guest);
+            slot.session.template.startup = Some(StartupForm::Image);
+            return self.become_ready(slot, image.startup(), Some(held)).await;
         }
         slot.session.template.startup = Some(StartupForm::Replayed);
         let ran = self.replay(slot, live, &scripts, &files).await?;
@@ -160,8 +164,13 @@ impl<'a> Startup<'a> {
     }
 
     /// Makes a session durable that begins with an image, with the executions that made the image as
-    /// its own, while its instance is made.
-    async fn become_ready(&self, slot: &mut Slot, startup: &[Recorded]) -> Result<(), HostError> {
+    /// its own, while its instance is made. What holds the image is let go when the store has it.
+    async fn become_ready(
+        &self,
+        slot: &mut Slot,
+        startup: &[Recorded],
+        held: Option<RwLockReadGuard<'_, ()>>,
+    ) -> Result<(), HostError> {
         let mut session = slot.session.clone();
         let storage = self.host.storage();
         let mut commits = Vec::with_capacity(startup.len());
@@ -180,6 +189,7 @@ impl<'a> Startup<'a> {
         session.status = SessionStatus::Ready;
         let ready = session.clone();
         let committed = async {
+            let _held = held;
             if commits.is_empty() {
                 return storage.put_session(ready).await;
             }

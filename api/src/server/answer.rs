@@ -6,7 +6,7 @@ use crate::error::{ApiError, ErrorCode};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LINK, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LINK, RETRY_AFTER};
 use serde::Serialize;
 use serde_json::Value;
 use vm_storage::{ExecutionId, SessionId, TemplateId};
@@ -42,6 +42,8 @@ pub(super) struct Answer {
     status: StatusCode,
     body: Body,
     content_type: HeaderValue,
+    /// Its length, where the body does not know it.
+    bytes: Option<u64>,
     ids: Ids,
     link: Option<HeaderValue>,
 }
@@ -65,9 +67,10 @@ impl Answer {
         Self::of(StatusCode::OK, body, HeaderValue::from_static("application/json"))
     }
 
-    /// 200 with a WebAssembly module, for programs and not for browsers to look at.
-    pub(super) fn wasm(module: Vec<u8>) -> Self {
-        Self::of(StatusCode::OK, module.into(), HeaderValue::from_static("application/wasm"))
+    /// 200 with a WebAssembly module of so many bytes, which comes in pieces.
+    pub(super) fn wasm(module: Body, bytes: u64) -> Self {
+        let answer = Self::of(StatusCode::OK, module, HeaderValue::from_static("application/wasm"));
+        Self { bytes: Some(bytes), ..answer }
     }
 
     fn json(status: StatusCode, body: &impl Serialize) -> Self {
@@ -77,7 +80,7 @@ impl Answer {
     }
 
     fn of(status: StatusCode, body: Body, content_type: HeaderValue) -> Self {
-        Self { status, body, content_type, ids: Ids::default(), link: None }
+        Self { status, body, content_type, bytes: None, ids: Ids::default(), link: None }
     }
 
     /// Says where a list goes on, if it does: a path and a query.
@@ -101,6 +104,9 @@ impl IntoResponse for Answer {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, self.content_type);
+        if let Some(bytes) = self.bytes {
+            response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+        }
         if let Some(link) = self.link {
             response.headers_mut().insert(LINK, link);
         }

@@ -107,7 +107,6 @@ fn builder() -> Builder<TokioExecutor> {
         // `Activity` has the deadlines: hyper's would count the time between requests as well.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
-        .pipeline_flush(true)
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)

@@ -6,15 +6,18 @@
 //! ```
 //!
 //! Invariant: what is read hashes to its name; a file that was torn, or changed, is none. A file is on
-//! the disk before anyone is told of it, so that a session may depend on it.
+//! the disk before anyone is told of it, so that a session may depend on it. A module says what it is
+//! kept under, so that a hash has one file.
 
 use super::manifest::{ArtifactForm, MAX_MANIFEST_BYTES, Manifest};
 use super::{Key, hex};
 use crate::engine::hash;
+use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use vm_storage::TemplateId;
@@ -25,11 +28,17 @@ const MAX_FILES: usize = 4_096;
 const MAX_FILE_BYTES: u64 = 128 << 20;
 /// Modules of one template that are told of.
 const MAX_LISTED: usize = 1_000;
+/// How often as much as may be kept there may be until what is too much is removed, or because stored
+/// sessions need it.
+const MOST_BEYOND: u64 = 2;
 /// When it is looked again whether stored sessions still need what is too much: it takes a read of all
 /// of them.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// What follows the name of a file that is being written.
 const DRAFT: &str = "draft";
+
+/// Files written by this process, so that each has a name of its own.
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
 /// A file of the folder.
 #[derive(Clone, Debug)]
@@ -53,7 +62,7 @@ pub(super) struct Folder {
 struct Index {
     /// By hash.
     entries: HashMap<String, Entry>,
-    /// Hashes by key, in the order in which they were made.
+    /// Hashes by key, those used last at the end.
     by_key: HashMap<Key, Vec<String>>,
     bytes: u64,
     /// Bytes that were left when there was no more to remove, and when that was.
@@ -97,7 +106,7 @@ impl Folder {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The images of a key, in the order in which they were made.
+    /// The images of a key, those used last at the end.
     pub(super) fn images(&self, key: &Key) -> Vec<String> {
         self.index().of(key, ArtifactForm::Image)
     }
@@ -115,38 +124,59 @@ impl Folder {
         }
     }
 
+    /// Whether a module is there.
+    pub(super) fn has(&self, hash: &str) -> bool {
+        self.index().entries.contains_key(hash)
+    }
+
     /// The bytes of a module.
     ///
     /// # Errors
     /// When it is not there, or is not what its name says.
     pub(super) fn read(&self, hash: &str) -> io::Result<Vec<u8>> {
-        let entry = self.index().entries.get(hash).cloned();
-        let entry = entry.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let mut module = Vec::new();
-        File::open(self.path.join(entry.name()))?.take(MAX_FILE_BYTES).read_to_end(&mut module)?;
-        if crate::engine::hash(&module) == hash {
-            return Ok(module);
-        }
-        let damaged = format!("{} is damaged", entry.name());
-        Err(io::Error::new(io::ErrorKind::InvalidData, damaged))
+        self.file(hash)?.take(MAX_FILE_BYTES).read_to_end(&mut module)?;
+        if crate::engine::hash(&module) == hash { Ok(module) } else { Err(damaged(hash)) }
     }
 
-    /// Keeps a module; gives its hash, and none if it cannot be kept. It is on the disk when this
-    /// returns.
-    pub(super) fn keep(&self, key: &Key, form: ArtifactForm, module: &[u8]) -> Option<String> {
-        let now = SystemTime::now();
-        let entry = Entry {
-            hash: hash(module),
-            form,
-            bytes: module.len() as u64,
-            created_at: now,
-            key: *key,
-            used_at: now,
-        };
+    /// A module as an open file, which stays what it is whatever becomes of its name, and its length.
+    ///
+    /// # Errors
+    /// As [`Folder::read`].
+    pub(super) fn open_module(&self, hash: &str) -> io::Result<(File, u64)> {
+        let mut file = self.file(hash)?;
+        let mut sum = Sha256::new();
+        let bytes = io::copy(&mut Read::by_ref(&mut file).take(MAX_FILE_BYTES), &mut sum)?;
+        if format!("{:x}", sum.finalize()) != hash {
+            return Err(damaged(hash));
+        }
+        file.rewind()?;
+        Ok((file, bytes))
+    }
+
+    fn file(&self, hash: &str) -> io::Result<File> {
+        let entry = self.index().entries.get(hash).cloned();
+        let entry = entry.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        File::open(self.path.join(entry.name()))
+    }
+
+    /// Keeps a module; gives its hash and whether it was not there before, and none if it cannot be
+    /// kept. It is on the disk when this returns.
+    pub(super) fn keep(
+        &self,
+        key: &Key,
+        form: ArtifactForm,
+        module: &[u8],
+    ) -> Option<(String, bool)> {
+        let (now, bytes) = (SystemTime::now(), module.len() as u64);
+        let entry =
+            Entry { hash: hash(module), form, bytes, created_at: now, key: *key, used_at: now };
         let path = self.path.join(entry.name());
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.path)?;
-            let draft = path.with_extension(format!("{}.{DRAFT}", std::process::id()));
+            // Two sessions may keep the same at one time.
+            let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+            let draft = path.with_extension(format!("{}-{number}.{DRAFT}", std::process::id()));
             let mut file = File::create(&draft)?;
             let written = file
                 .write_all(module)
@@ -158,20 +188,28 @@ impl Folder {
             }
             written
         };
+        if self.read(&entry.hash).is_ok() {
+            return Some((entry.hash, false));
+        }
+        // One that was damaged is made anew.
+        self.index().remove(&entry.hash);
+        let held = self.index().bytes;
+        if held.saturating_add(bytes) > self.max_bytes.saturating_mul(MOST_BEYOND) {
+            tracing::warn!(held, bytes, "a template module was not kept: there are too many");
+            return None;
+        }
         if let Err(error) = write() {
             tracing::warn!(path = %path.display(), %error, "a template module was not kept");
             return None;
         }
         let hash = entry.hash.clone();
-        self.index().add(entry);
-        Some(hash)
+        let is_new = self.index().add(entry);
+        Some((hash, is_new))
     }
 
     /// Notes that a module was used.
     pub(super) fn touch(&self, hash: &str) {
-        if let Some(entry) = self.index().entries.get_mut(hash) {
-            entry.used_at = SystemTime::now();
-        }
+        self.index().touch(hash);
     }
 
     /// Whether a module is known to have started a template's sessions.
@@ -191,11 +229,21 @@ impl Folder {
         }
     }
 
+    /// Forgets which modules started a template's sessions.
+    pub(super) fn unmark_all(&self, template: TemplateId) {
+        self.index().marks.retain(|(marked, _)| *marked != template);
+        match fs::remove_dir_all(self.marks(template)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "what is noted of a template was not removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
     /// Whether a module started a template's sessions.
     pub(super) fn is_marked(&self, template: TemplateId, hash: &str) -> bool {
         // Only what is in the index is looked for: its names are hashes.
-        self.index().entries.contains_key(hash)
-            && fs::exists(self.marks(template).join(hash)).unwrap_or(false)
+        self.has(hash) && fs::exists(self.marks(template).join(hash)).unwrap_or(false)
     }
 
     fn marks(&self, template: TemplateId) -> PathBuf {
@@ -218,13 +266,15 @@ impl Folder {
         entries.sort_by(|one, other| {
             (one.created_at, &one.hash).cmp(&(other.created_at, &other.hash))
         });
-        let told = |entry: Entry| {
-            let mut start = Vec::new();
-            let file = File::open(self.path.join(entry.name())).ok()?;
-            file.take(MAX_MANIFEST_BYTES as u64).read_to_end(&mut start).ok()?;
-            Some((entry, Manifest::of(&start)?))
-        };
+        let told = |entry: Entry| self.manifest(&entry.hash).map(|manifest| (entry, manifest));
         entries.into_iter().filter_map(told).collect()
+    }
+
+    /// What a module says of itself, which is not checked against its hash.
+    pub(super) fn manifest(&self, hash: &str) -> Option<Manifest> {
+        let mut start = Vec::new();
+        self.file(hash).ok()?.take(MAX_MANIFEST_BYTES as u64).read_to_end(&mut start).ok()?;
+        Manifest::of(&start)
     }
 
     /// Whether there is more than may be, and something to be done about it.
@@ -272,6 +322,10 @@ impl Folder {
     }
 }
 
+fn damaged(hash: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the module {hash} is damaged"))
+}
+
 impl Entry {
     /// The file of a name, if it is one of ours.
     fn of(name: &str, file: &fs::Metadata) -> Option<Self> {
@@ -314,14 +368,26 @@ fn key_of(hex: &str) -> Option<Key> {
 }
 
 impl Index {
-    fn add(&mut self, entry: Entry) {
+    /// Adds a module; gives whether it was not there before.
+    fn add(&mut self, entry: Entry) -> bool {
+        if self.entries.contains_key(&entry.hash) {
+            return false;
+        }
         self.stuck_at = None;
         self.bytes += entry.bytes;
-        let hashes = self.by_key.entry(entry.key).or_default();
-        hashes.retain(|hash| *hash != entry.hash);
-        hashes.push(entry.hash.clone());
-        if let Some(before) = self.entries.insert(entry.hash.clone(), entry) {
-            self.bytes -= before.bytes;
+        self.by_key.entry(entry.key).or_default().push(entry.hash.clone());
+        self.entries.insert(entry.hash.clone(), entry);
+        true
+    }
+
+    fn touch(&mut self, hash: &str) {
+        let Some(entry) = self.entries.get_mut(hash) else { return };
+        entry.used_at = SystemTime::now();
+        if let Some(hashes) = self.by_key.get_mut(&entry.key)
+            && let Some(at) = hashes.iter().position(|known| known == hash)
+        {
+            let hash = hashes.remove(at);
+            hashes.push(hash);
         }
     }
 

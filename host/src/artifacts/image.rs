@@ -4,7 +4,7 @@
 //! its dead stack cleared, byte for byte.
 
 use super::manifest::{ArtifactForm, Manifest, Recorded};
-use super::{ArtifactSource, Scripts};
+use super::{ArtifactSource, Key, Scripts, hex};
 use crate::engine::{Guest, Linking, MAX_IMAGE_BYTES, encode_image};
 use crate::error::HostError;
 use crate::heap::{FIRST_PAGE, Heap, PAGE};
@@ -14,6 +14,9 @@ use vm_storage::{Event, Execution};
 
 /// Bytes of the events that a startup may leave to become an image: each session has them again.
 const MAX_EVENT_BYTES: u64 = 128 << 10;
+
+/// Pages copied before the worker is given back: a fraction of a millisecond.
+const PAGES_PER_SLICE: usize = 256;
 
 /// An image, ready for sessions.
 pub(crate) struct Image {
@@ -78,8 +81,9 @@ impl Image {
 }
 
 impl Draft {
-    /// What is to be an image of a heap; none if it is too large for one.
-    pub(super) fn of(heap: &Heap, guest: &Guest, ran: Ran<'_>) -> Option<Self> {
+    /// What is to be an image of a heap; none if it is too large for one. The worker is given back now
+    /// and then.
+    pub(super) async fn of(key: &Key, heap: &Heap, guest: &Guest, ran: Ran<'_>) -> Option<Self> {
         let event_bytes: u64 = ran.startup.iter().map(|(run, _)| run.metrics.output_bytes).sum();
         if heap.memory_bytes() > MAX_IMAGE_BYTES || event_bytes > MAX_EVENT_BYTES {
             return None;
@@ -87,13 +91,16 @@ impl Draft {
         let mut memory = vec![0; heap.memory_bytes()];
         for (number, page) in memory.chunks_mut(PAGE).enumerate().skip(FIRST_PAGE) {
             page.copy_from_slice(&heap.page(number));
+            if number % PAGES_PER_SLICE == 0 {
+                tokio::task::yield_now().await;
+            }
         }
         let sources: Vec<ArtifactSource> = ran.scripts.sources();
         let (form, guest) = (ArtifactForm::Image, guest.binding.guest.clone());
         let startup = ran.startup.iter().map(recorded).collect();
         Some(Self {
             memory,
-            manifest: Manifest { form, guest, sources, asked: ran.asked, startup },
+            manifest: Manifest { form, key: hex(key), guest, sources, asked: ran.asked, startup },
         })
     }
 

@@ -71,6 +71,8 @@ pub enum SourceKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) form: ArtifactForm,
+    /// What it is kept under, in hexadecimal, so that modules kept under two keys have two hashes.
+    pub(super) key: String,
     /// The SHA-256 of the guest that it was made in.
     pub(super) guest: String,
     pub(super) sources: Vec<ArtifactSource>,
@@ -168,6 +170,7 @@ mod tests {
     fn a_manifest_is_found_in_the_module_it_was_put_into_and_in_its_start() {
         let manifest = Manifest {
             form: ArtifactForm::Image,
+            key: "k".to_owned(),
             guest: "g".to_owned(),
             sources: vec![ArtifactSource {
                 name: "a.js".to_owned(),

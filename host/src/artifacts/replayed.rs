@@ -14,7 +14,7 @@
 
 use super::folder::Folder;
 use super::manifest::{ArtifactForm, Manifest};
-use super::{Key, Scripts};
+use super::{Key, Scripts, hex};
 use crate::engine::{COMPILING_SESSIONS, Engine};
 use crate::error::HostError;
 use crate::limits;
@@ -158,6 +158,7 @@ async fn make(
     let wasm = encode(&compiled);
     let manifest = Manifest {
         form: ArtifactForm::Replayed,
+        key: hex(&key),
         guest: engine.guest.binding.guest.clone(),
         sources: scripts.sources(),
         asked: Vec::new(),
@@ -169,7 +170,7 @@ async fn make(
     blocking(move || {
         let told = manifest.put_into(&wasm);
         let keep = |folder: Arc<Folder>| folder.keep(&key, ArtifactForm::Replayed, told.as_ref()?);
-        let hash = folder.and_then(keep);
+        let hash = folder.and_then(keep).map(|(hash, _)| hash);
         let module = Module::new(&engine, &wasm).map_err(HostError::engine)?;
         let bytes = u32::try_from(wasm.len()).unwrap_or(u32::MAX);
         Ok(Arc::new(Replayed { module, broken, hash, bytes }))

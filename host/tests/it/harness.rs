@@ -127,11 +127,20 @@ impl TestHost {
 
     /// One more session of a template that is there.
     pub(crate) async fn another(&self, template: &Template) -> Result<SessionId, HostError> {
+        self.another_in(template, &self.worktree()).await
+    }
+
+    /// One more session of a template, in a worktree of its own.
+    pub(crate) async fn another_in(
+        &self,
+        template: &Template,
+        worktree: &Path,
+    ) -> Result<SessionId, HostError> {
         let request = SessionRequest {
             template_id: template.id,
             workspace_id: "test".to_owned(),
             base_commit_oid: "none".to_owned(),
-            worktree_path: self.worktree().display().to_string(),
+            worktree_path: worktree.display().to_string(),
         };
         Ok(self.host.create_session(request, None).await?.id)
     }

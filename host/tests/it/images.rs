@@ -6,7 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use tokio::sync::Mutex;
 use vm_host::{Artifact, ArtifactForm, Finished, Forms, HostError, InputAnswer, SourceKind};
@@ -315,6 +317,48 @@ async fn an_image_lists_what_was_read_and_looked_for_and_fits_no_other_worktree(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_worktree_finds_its_own_image_among_those_of_many() {
+    let test = TestHost::with(|options| options.max_sessions = 64).await;
+    let mut template = with_fs(json!({}));
+    template.startup_files = with_startup(&[("init.js", 0)]).startup_files;
+    test.host.storage().create_template(template.clone()).await.unwrap();
+    let worktrees: Vec<_> = (0..10).map(|n| test.outside().join(format!("worktree{n}"))).collect();
+    for (n, worktree) in worktrees.iter().enumerate() {
+        fs::create_dir(worktree).unwrap();
+        let startup = "var fs = require('fs'), own = fs.readFileSync('own', 'utf8');
+            if (own % 2) var odd = fs.existsSync('init.js')";
+        fs::write(worktree.join("init.js"), startup).unwrap();
+        fs::write(worktree.join("own"), n.to_string()).unwrap();
+    }
+    for expected in [StartupForm::Replayed, StartupForm::Image, StartupForm::Image] {
+        for (n, worktree) in worktrees.iter().enumerate() {
+            let session = test.another_in(&template, worktree).await.unwrap();
+            assert_eq!(form(&test, session).await, expected, "{n}");
+            let own = test.preview(session, "own + typeof odd").await;
+            assert_eq!(own, format!("'{n}{}'", ["undefined", "boolean"][n % 2]));
+        }
+    }
+    assert_eq!(test.host.stats().template_images_made, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_of_the_same_memory_under_other_limits_are_other_files_of_other_hashes() {
+    let test = TestHost::start().await;
+    test.file("init.js", "var n = 1");
+    let mut hashes = Vec::new();
+    for less in 0..3 {
+        let mut template = with_startup(&[("init.js", 0)]);
+        template.settings.limits.cpu_ms -= less;
+        test.session(template.clone()).await;
+        let [image] = &artifacts(&test, &template, ArtifactForm::Image).await[..] else { panic!() };
+        hashes.push(image.hash.clone());
+    }
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!((hashes.len(), module_files(&test, "image").len()), (3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changed_content_limits_or_realm_mean_another_image() {
     let test = TestHost::start().await;
     test.file("init.js", "var version = 1");
@@ -429,9 +473,12 @@ async fn what_is_downloaded_hashes_to_its_name_and_belongs_to_the_template() {
     let listed = test.host.list_artifacts(template.id).await.unwrap();
     assert_eq!(listed.len(), 2);
     for artifact in &listed {
-        let module = test.host.artifact(template.id, &artifact.hash).await.unwrap();
-        assert_eq!(module.len() as u64, artifact.bytes);
+        let (mut file, bytes) = test.host.artifact(template.id, &artifact.hash).await.unwrap();
+        let mut module = Vec::new();
+        file.read_to_end(&mut module).unwrap();
+        assert_eq!((module.len() as u64, bytes), (artifact.bytes, artifact.bytes));
         assert!(module.starts_with(b"\0asm"));
+        assert_eq!(format!("{:x}", Sha256::digest(&module)), artifact.hash);
     }
     test.another(&template).await.unwrap();
     test.another(&template).await.unwrap();
@@ -445,6 +492,18 @@ async fn what_is_downloaded_hashes_to_its_name_and_belongs_to_the_template() {
     }
     let gone = test.host.list_artifacts(vm_storage::TemplateId::new()).await.unwrap_err();
     assert!(matches!(gone, HostError::TemplateNotFound(_)), "{gone}");
+    // A damaged one is not given; nor is anything kept of a template that is gone.
+    for file in module_files(&test, "image") {
+        let mut module = fs::read(&file).unwrap();
+        module[99] ^= 1;
+        fs::write(&file, module).unwrap();
+    }
+    let refused = test.host.artifact(template.id, &image.hash).await.unwrap_err();
+    assert!(matches!(refused, HostError::ArtifactNotFound { .. }), "{refused}");
+    let noted = || test.outside().join("modules/templates").join(template.id.to_string()).exists();
+    assert!(noted());
+    test.host.delete_template(template.id).await.unwrap();
+    assert!(!noted());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,7 +98,7 @@ pub(super) async fn update(
 }
 
 pub(super) async fn delete(State(app): State<App>, PathId(id): PathId<TemplateId>) -> Answered {
-    app.host.storage().delete_template(id).await?;
+    app.host.delete_template(id).await?;
     Ok(Answer::ok(&wire::TemplateDeleted { status: "ok".to_owned(), template_id: id }))
 }
 

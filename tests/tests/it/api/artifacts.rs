@@ -3,6 +3,8 @@
 use crate::harness::{Daemon, Folder};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 /// A template with a startup file, and the form that each of so many sessions began in.
 fn sessions(daemon: &Daemon, startup: &str, count: usize) -> (String, Vec<Value>) {
@@ -83,4 +85,39 @@ fn modules_are_listed_and_downloaded_from_the_command_line() {
     assert_eq!(got.code, 0, "{}", got.stderr);
     assert!(fs::read(folder.path("image.wasm")).unwrap().starts_with(b"\0asm"));
     assert_ne!(run(&["get-artifact", &template, hash, "--to", "image.wasm"]).code, 0);
+}
+
+#[test]
+fn a_module_is_not_in_memory_for_clients_that_do_not_read_it() {
+    let daemon = Daemon::start();
+    let startup = "var large = new Uint8Array(24 << 20).fill(1)";
+    let (template, _) = sessions(&daemon, startup, 1);
+    let path = format!("/templates/{template}/artifacts");
+    let listed = daemon.get(&path).is(200);
+    let image = listed.as_array().unwrap().iter().find(|one| one["form"] == "image").unwrap();
+    assert!(image["bytes"].as_u64().unwrap() > 24 << 20);
+    let resident_mib = || {
+        let status = format!("/proc/{}/status", daemon.pid().as_raw_nonzero());
+        let status = fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+    };
+    let before = resident_mib();
+    let request = format!(
+        "GET /api/v1{path}/{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        image["hash"].as_str().unwrap()
+    );
+    let readers: Vec<_> = (0..24)
+        .map(|_| {
+            let mut stream = TcpStream::connect(daemon.address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).unwrap();
+            assert_eq!(&head, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    // All of them would be 576 MiB.
+    let grown = resident_mib().saturating_sub(before);
+    assert!(grown < 150, "{grown} MiB for {} readers", readers.len());
 }
