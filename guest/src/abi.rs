@@ -15,8 +15,21 @@ pub const HOST_MODULE: &str = "vm";
 /// Name that a template's module imports the guest under.
 pub const GUEST_MODULE: &str = "guest";
 
+/// Name of the module that metered code imports the host's part of the meter from.
+pub const METER_MODULE: &str = "meter";
+
+/// Names of what code imports that was metered.
+pub mod meter_imports {
+    /// `() -> ()`: the counter passed below zero.
+    pub const OUT_OF_FUEL: &str = "out_of_fuel";
+}
+
 /// Names of the guest's exports.
 pub mod exports {
+    /// The counter of metered code, which the host fills and the code counts down.
+    pub const FUEL: &str = "fuel";
+    /// How far below zero the counter may get; set by the host.
+    pub const FUEL_FLOOR: &str = "fuel_floor";
     /// The linear memory.
     pub const MEMORY: &str = "memory";
     /// `() -> ()`: makes the JavaScript runtime in a fresh memory.

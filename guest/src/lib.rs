@@ -5,8 +5,10 @@
 //! it is the host's part.
 
 pub mod abi;
+mod meter;
 mod split;
 
+pub use meter::{MAX_TURN_COST, METER_VERSION, metered};
 pub use split::{SplitError, SplitGuest, split};
 
 /// The guest as it was built: a reactor that defines and exports its memory.
@@ -35,6 +37,19 @@ mod tests {
         let wasm = crate::wasm();
         for parts in 1..64 {
             assert!(crate::split(&wasm[..wasm.len() * parts / 64]).is_err(), "{parts} of 64");
+        }
+    }
+
+    #[test]
+    fn the_guest_is_valid_with_its_meter_and_metered_code_is_not_metered_again() {
+        let code = crate::split(crate::wasm()).unwrap().code;
+        let metered = crate::metered(&code).unwrap();
+        wasmparser::Validator::new().validate_all(&metered).unwrap();
+        // It would export its counter twice.
+        let twice = crate::metered(&metered).unwrap();
+        assert!(wasmparser::Validator::new().validate_all(&twice).is_err());
+        for parts in 0..64 {
+            assert!(crate::metered(&code[..code.len() * parts / 64]).is_err(), "{parts} of 64");
         }
     }
 

@@ -34,6 +34,12 @@ pub enum SplitError {
     Unsupported(&'static str),
 }
 
+impl SplitError {
+    pub(crate) fn cut_off() -> Self {
+        Self::Malformed("a section is cut off".to_owned())
+    }
+}
+
 impl From<wasmparser::BinaryReaderError> for SplitError {
     fn from(error: wasmparser::BinaryReaderError) -> Self {
         Self::Malformed(error.to_string())
@@ -88,8 +94,7 @@ fn code(wasm: &[u8], memory: MemoryType) -> Result<Vec<u8>, SplitError> {
             payload => {
                 if let Some((id, range)) = payload.as_section() {
                     // A section is announced before the parser knows whether it is all there.
-                    let cut = || SplitError::Malformed("a section is cut off".to_owned());
-                    let data = wasm.get(range).ok_or_else(cut)?;
+                    let data = wasm.get(range).ok_or_else(SplitError::cut_off)?;
                     module.section(&RawSection { id, data });
                 }
             }

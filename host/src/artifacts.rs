@@ -205,7 +205,7 @@ impl Artifacts {
     ) -> Result<Arc<Image>, GuestError> {
         let absent = || GuestError::Image { hash: hash.to_owned() };
         let folder = Arc::clone(self.folder.as_ref().ok_or_else(absent)?);
-        let (guest, linking, name) = (guest.clone(), engine.linking(), hash.to_owned());
+        let (guest, linking, name) = (guest.clone(), engine.linking.clone(), hash.to_owned());
         let load = async {
             let loaded = blocking(move || {
                 let module = folder.read(&name).map_err(|error| error.to_string())?;
@@ -243,7 +243,7 @@ impl Artifacts {
         let _turn = turns.acquire().await.expect("the semaphore is never closed");
         let draft = image::Draft::of(&key, heap, &engine.guest, ran).await;
         let Some(draft) = draft else { return };
-        let (linking, guest) = (engine.linking(), Arc::clone(&engine.guest));
+        let (linking, guest) = (engine.linking.clone(), Arc::clone(&engine.guest));
         let made = blocking(move || {
             let module = draft.encode()?;
             let (hash, is_new) = folder.keep(&key, ArtifactForm::Image, &module)?;

@@ -18,11 +18,14 @@ use crate::heap::{PageTracking, PageWatch};
 use crate::imports;
 use crate::limits::{MAX_MEMORY_BYTES, SETUP_FUEL};
 use crate::places::Places;
-use crate::runtime::State;
+use crate::runtime::fuel::{self, Fuel};
+use crate::runtime::{MAX_INITIAL_BYTES, State};
 use cache::ModuleCache;
 use guests::{GuestFolder, OtherGuests};
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use vm_guest::METER_VERSION;
 use vm_guest::abi::{IMPORTS_VERSION, exports};
 use vm_storage::EngineBinding;
 use wasmtime::{
@@ -53,9 +56,7 @@ pub(crate) const COMPILING_SESSIONS: u32 = 8;
 
 /// The engine and what every session is made of.
 pub(crate) struct Engine {
-    pub(crate) wasm: wasmtime::Engine,
-    /// Host functions and WASI, to which a session adds its memory.
-    pub(crate) linker: Linker<State>,
+    pub(crate) linking: Linking,
     /// The guest that new sessions run.
     pub(crate) guest: Arc<Guest>,
     /// The kernel's tracking of written pages, where there is one.
@@ -69,8 +70,10 @@ pub(crate) struct Engine {
 /// What a module is made ready with.
 #[derive(Clone)]
 pub(crate) struct Linking {
-    wasm: wasmtime::Engine,
-    linker: Linker<State>,
+    pub(crate) wasm: wasmtime::Engine,
+    /// Host functions and WASI, to which a session adds its memory.
+    pub(crate) linker: Linker<State>,
+    metering: Metering,
 }
 
 /// A guest, ready to run.
@@ -124,7 +127,7 @@ pub(crate) struct EngineOptions {
 /// Whether scripts are metered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Metering {
-    /// By fuel, which is the limit and makes the slices.
+    /// By fuel that their code counts, which is the limit and makes the slices.
     Fuel,
     /// Not at all, to be told what it costs: for the benchmarks alone.
     #[cfg(feature = "bench")]
@@ -138,20 +141,21 @@ impl Engine {
     /// Any guest of the border that `vm_guest` describes will do; ours is trusted no more than
     /// others.
     pub(crate) fn new(guest: &[u8], options: &EngineOptions) -> Result<Self, HostError> {
-        let wasm = wasmtime::Engine::new(&config(options.max_resident, options.metering))
-            .map_err(HostError::engine)?;
+        let wasm =
+            wasmtime::Engine::new(&config(options.max_resident)).map_err(HostError::engine)?;
         let mut linker = Linker::new(&wasm);
         imports::add_to_linker(&mut linker).map_err(HostError::engine)?;
+        fuel::add_to_linker(&mut linker).map_err(HostError::engine)?;
         let cache = ModuleCache::new(options.cache_dir.clone());
         let folder = GuestFolder::new(options.guest_dir.clone());
         folder.keep(guest);
-        let guest = Arc::new(Guest::new(&wasm, &linker, &cache, guest)?);
+        let linking = Linking { wasm, linker, metering: options.metering };
+        let guest = Arc::new(Guest::new(&linking, &cache, guest)?);
         Ok(Self {
             watch: watch(options.tracking),
             places: Places::new(instances(options.max_resident)),
             others: OtherGuests::new(cache, folder),
-            wasm,
-            linker,
+            linking,
             guest,
         })
     }
@@ -165,12 +169,7 @@ impl Engine {
         if binding.guest == self.guest.binding.guest {
             return Ok(Arc::clone(&self.guest));
         }
-        self.others.get(&self.wasm, &self.linker, &binding.guest).await
-    }
-
-    /// What modules are made ready with, elsewhere than here.
-    pub(crate) fn linking(&self) -> Linking {
-        Linking { wasm: self.wasm.clone(), linker: self.linker.clone() }
+        self.others.get(&self.linking, &binding.guest).await
     }
 
     /// How changed pages are found.
@@ -183,15 +182,11 @@ impl Engine {
 }
 
 impl Guest {
-    fn new(
-        wasm: &wasmtime::Engine,
-        linker: &Linker<State>,
-        cache: &ModuleCache,
-        guest: &[u8],
-    ) -> Result<Self, HostError> {
+    fn new(linking: &Linking, cache: &ModuleCache, guest: &[u8]) -> Result<Self, HostError> {
+        let Linking { wasm, linker, metering } = linking;
         let hash = guests::hash(guest);
         let guest = vm_guest::split(guest)?;
-        let code = cache.load_or_compile(wasm, "guest", &guest.code)?;
+        let code = compiled(wasm, cache, *metering, &guest.code)?;
         let initial = Module::new(wasm, &guest.initial_memory).map_err(HostError::engine)?;
         let image: Arc<[u8]> = initialised_memory(wasm, linker, &code, &initial)?.into();
         let base = image::encode(&image);
@@ -230,6 +225,23 @@ impl Guest {
     }
 }
 
+/// The compiled code of a guest, with its meter.
+fn compiled(
+    wasm: &wasmtime::Engine,
+    cache: &ModuleCache,
+    metering: Metering,
+    code: &[u8],
+) -> Result<Module, HostError> {
+    match metering {
+        Metering::Fuel => {
+            let name = format!("guest-{METER_VERSION}");
+            cache.load_or_compile(wasm, &name, code, || Ok(Cow::Owned(vm_guest::metered(code)?)))
+        }
+        #[cfg(feature = "bench")]
+        Metering::Off => cache.load_or_compile(wasm, "guest", code, || Ok(Cow::Borrowed(code))),
+    }
+}
+
 fn memory(
     wasm: &wasmtime::Engine,
     linker: &Linker<State>,
@@ -257,7 +269,7 @@ fn instances(max_resident: u32) -> u32 {
     max_resident.saturating_add(COMPILING_SESSIONS)
 }
 
-fn config(max_resident: u32, metering: Metering) -> Config {
+fn config(max_resident: u32) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     let sessions = instances(max_resident);
     pool.total_memories(sessions)
@@ -271,7 +283,6 @@ fn config(max_resident: u32, metering: Metering) -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .consume_fuel(metering == Metering::Fuel)
         .max_wasm_stack(MAX_WASM_STACK)
         .async_stack_size(ASYNC_STACK)
         .async_stack_zeroing(true)
@@ -279,13 +290,10 @@ fn config(max_resident: u32, metering: Metering) -> Config {
         .concurrency_support(false)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
-        .wasm_multi_memory(false);
+        .wasm_multi_memory(false)
+        // The meter's.
+        .wasm_branch_hinting(true);
     config
-}
-
-/// Gives the next calls this much fuel. That fails for the engine alone that meters nothing.
-pub(crate) fn refuel(store: &mut Store<State>, fuel: u64) {
-    drop(store.set_fuel(fuel));
 }
 
 /// The memory of a guest that was initialised, its dead stack cleared.
@@ -298,7 +306,6 @@ fn initialised_memory(
     let make = || -> wasmtime::Result<Vec<u8>> {
         let mut store = Store::new(wasm, State::for_base_image());
         store.limiter(|state| state.limiter());
-        refuel(&mut store, SETUP_FUEL);
         let memory = block_on(linker.instantiate_async(&mut store, initial))?;
         let memory = memory
             .get_memory(&mut store, exports::MEMORY)
@@ -307,6 +314,8 @@ fn initialised_memory(
         linker.define(&store, vm_guest::abi::IMAGE_MODULE, exports::MEMORY, memory)?;
         let instance = block_on(linker.instantiate_async(&mut store, code))?;
         store.data_mut().set_memory(memory);
+        Fuel::attach(&mut store, &instance, MAX_INITIAL_BYTES)?;
+        fuel::refuel(&mut store, SETUP_FUEL);
         let initialize = instance.get_typed_func::<(), ()>(&mut store, exports::INITIALIZE)?;
         block_on(initialize.call_async(&mut store, ()))?;
         Ok(image::without_stack(memory.data(&store).to_vec()))
@@ -314,8 +323,8 @@ fn initialised_memory(
     make().map_err(HostError::engine)
 }
 
-/// Waits for a future that never waits for anything itself: instantiation and initialisation call
-/// no host function that does, and no fuel slice is set.
+/// Waits for a future that never waits for anything itself but its next turn: instantiation and
+/// initialisation call no host function that does.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -332,13 +341,14 @@ mod tests {
 
     #[test]
     fn the_base_image_is_the_same_bytes_every_time() {
-        let wasm = wasmtime::Engine::new(&config(1, Metering::Fuel)).unwrap();
+        let wasm = wasmtime::Engine::new(&config(1)).unwrap();
         let guest = vm_guest::split(vm_guest::wasm()).unwrap();
         let cache = ModuleCache::new(Some(crate::test_cache_dir()));
-        let code = cache.load_or_compile(&wasm, "guest", &guest.code).unwrap();
+        let code = compiled(&wasm, &cache, Metering::Fuel, &guest.code).unwrap();
         let initial = Module::new(&wasm, &guest.initial_memory).unwrap();
         let mut linker = Linker::new(&wasm);
         imports::add_to_linker(&mut linker).unwrap();
+        fuel::add_to_linker(&mut linker).unwrap();
         let make = || initialised_memory(&wasm, &linker, &code, &initial).unwrap();
         assert!(make() == make(), "two base images differ");
     }

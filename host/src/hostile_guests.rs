@@ -15,6 +15,7 @@ const IMPORTS: &str = r#"
 (import "vm" "emit" (func $emit (param i32 i32 i32 i32 i32 i32)))
 (import "vm" "call" (func $call (param i32 i32 i32 i32 i32 i32) (result i64)))
 (import "vm" "take" (func $take (param i32 i32)))
+(import "meter" "out_of_fuel" (func $out_of_fuel))
 (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
 (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
 (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

@@ -5,10 +5,11 @@
 use vm_storage::Limits;
 use wasmtime::ResourceLimiter;
 
-/// Fuel that buys a millisecond of processor time: measured, about 17 million units on the machine
-/// of ARCHITECTURE.md. Fuel counts WebAssembly operators, so that the same script uses the same
-/// fuel every time on every machine, and `cpu_ms` is a measure of work, not of a clock.
-pub const FUEL_PER_CPU_MS: u64 = 17_000_000;
+/// Fuel that buys a millisecond of processor time: measured, about 9 million units on the machine of
+/// ARCHITECTURE.md, and half or twice that of a few scripts. Fuel counts the turns of loops and the calls
+/// of the guest (`guest/src/meter.rs`), so that the same script uses the same fuel every time on every
+/// machine, and `cpu_ms` is a measure of work, not of a clock.
+pub const FUEL_PER_CPU_MS: u64 = 9_000_000;
 
 /// Bytes of a snippet, or of a file's arguments and environment together, written as JSON: half of
 /// what a record of the store holds, the rest of which is for the result.
@@ -16,7 +17,7 @@ pub const MAX_INPUT_BYTES: usize = vm_storage::MAX_RECORD_BYTES / 2;
 
 /// Fuel after which a running script lets the scheduler have its worker: some 60 microseconds. It
 /// costs nothing measurable at this size, and a tenth of the speed at a tenth of it.
-pub(crate) const FUEL_PER_SLICE: u64 = 1_000_000;
+pub(crate) const FUEL_PER_SLICE: u64 = 500_000;
 
 /// Fuel for what the guest does before a script runs: it initialises with some 30 million, and
 /// begins a session with far fewer. A guest that takes more is stopped.

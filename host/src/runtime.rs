@@ -5,13 +5,14 @@
 //! is restored from its committed heap. It knows nothing of storage.
 
 mod clock;
+pub(crate) mod fuel;
 mod start;
 mod state;
 
 pub(crate) use clock::SessionClock;
-pub(crate) use state::{Clock, Entropy, Grants, State};
+pub(crate) use state::{Clock, Entropy, Grants, MAX_INITIAL_BYTES, State};
 
-use crate::engine::{Guest, refuel};
+use crate::engine::Guest;
 use crate::error::HostError;
 use crate::heap::{Delta, Heap, Tracker};
 use crate::imports::{Asked, Stop, Unrepeatable, Witness};
@@ -70,7 +71,7 @@ impl Failure {
         }
     }
 
-    fn of(error: &wasmtime::Error) -> Self {
+    fn of(error: &wasmtime::Error, store: &mut Store<State>) -> Self {
         if let Some(Stop::Output(limit)) = error.downcast_ref() {
             return Self::Output(*limit);
         }
@@ -79,6 +80,7 @@ impl Failure {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => Self::Fuel,
+            Some(Trap::UnreachableCodeReached) if fuel::is_overdrawn(store) => Self::Fuel,
             Some(trap) => Self::Trapped(trap.to_string()),
             None => Self::Trapped(error.root_cause().to_string()),
         }
@@ -155,7 +157,7 @@ impl Runtime {
 
     /// Gives the next calls this much fuel, and their events to `recorder`.
     pub(crate) fn begin(&mut self, fuel: u64, recorder: SharedRecorder) {
-        refuel(&mut self.store, fuel);
+        fuel::refuel(&mut self.store, fuel);
         self.store.data_mut().limiter.refused = false;
         self.store.data().recorder.set(Some(recorder));
     }
@@ -175,7 +177,7 @@ impl Runtime {
     pub(crate) fn end(&mut self, fuel: u64) -> u64 {
         self.store.data().recorder.set(None);
         // None is used where nothing is metered.
-        fuel.saturating_sub(self.store.get_fuel().unwrap_or(fuel))
+        fuel.saturating_sub(fuel::left(&mut self.store).unwrap_or(fuel))
     }
 
     /// Bytes of linear memory, which never shrinks.
@@ -189,8 +191,7 @@ impl Runtime {
             return self.out_of_memory();
         };
         let args = (address, name_len, source_len, script.flags);
-        let outcome = self.evaluate.call_async(&mut self.store, args).await;
-        outcome_of(outcome)
+        outcome_of(call(&mut self.store, &self.evaluate, args).await?)
     }
 
     /// Compiles a script for a template's module; `None` after emitting the exception.
@@ -200,8 +201,7 @@ impl Runtime {
         };
         let args = (address, name_len, source_len, script.flags);
         let compile: TypedFunc<(u32, u32, u32, u32), u64> = self.export(exports::COMPILE)?;
-        let compiled = compile.call_async(&mut self.store, args).await;
-        let compiled = compiled.map_err(|error| Failure::of(&error))?;
+        let compiled = call(&mut self.store, &compile, args).await?;
         if compiled == 0 {
             return Ok(None);
         }
@@ -210,8 +210,7 @@ impl Runtime {
         let bytes = self.memory.data(&self.store).get(range).map(<[u8]>::to_vec);
         let bytes = bytes.ok_or_else(|| Failure::Trapped(Stop::OutOfBounds.to_string()))?;
         let free: TypedFunc<(u32, u32), ()> = self.export(exports::FREE)?;
-        let freed = free.call_async(&mut self.store, (address, len)).await;
-        freed.map_err(|error| Failure::of(&error))?;
+        call(&mut self.store, &free, (address, len)).await?;
         Ok(Some(bytes))
     }
 
@@ -222,7 +221,7 @@ impl Runtime {
         };
         let inputs: TypedFunc<(u32, u32, u32), ()> = self.export(exports::INPUTS)?;
         let args = (address, len32(args.len()), len32(env.len()));
-        inputs.call_async(&mut self.store, args).await.map_err(|error| Failure::of(&error))?;
+        call(&mut self.store, &inputs, args).await?;
         Ok(Outcome::Value)
     }
 
@@ -259,8 +258,8 @@ impl Runtime {
     ) -> Result<Outcome, Failure> {
         let startup = module
             .get_typed_func::<u32, u32>(&mut self.store, crate::artifacts::STARTUP)
-            .map_err(|error| Failure::of(&error))?;
-        outcome_of(startup.call_async(&mut self.store, index).await)
+            .map_err(|error| Failure::Trapped(error.to_string()))?;
+        outcome_of(call(&mut self.store, &startup, index).await?)
     }
 
     fn export<P, R>(&mut self, name: &str) -> Result<TypedFunc<P, R>, Failure>
@@ -296,8 +295,7 @@ impl Runtime {
         let Ok(len) = u32::try_from(bytes.len()) else {
             return Ok(None);
         };
-        let address = self.alloc.call_async(&mut self.store, len).await;
-        let address = address.map_err(|error| Failure::of(&error))?;
+        let address = call(&mut self.store, &self.alloc, len).await?;
         if address == 0 {
             return Ok(None);
         }
@@ -308,8 +306,20 @@ impl Runtime {
     }
 }
 
-fn outcome_of(outcome: wasmtime::Result<u32>) -> Result<Outcome, Failure> {
-    let number = outcome.map_err(|error| Failure::of(&error))?;
+async fn call<P, R>(
+    store: &mut Store<State>,
+    function: &TypedFunc<P, R>,
+    args: P,
+) -> Result<R, Failure>
+where
+    P: wasmtime::WasmParams + Sync,
+    R: wasmtime::WasmResults + Sync,
+{
+    let called = function.call_async(&mut *store, args).await;
+    called.map_err(|error| Failure::of(&error, store))
+}
+
+fn outcome_of(number: u32) -> Result<Outcome, Failure> {
     Outcome::try_from(number).map_err(|error| Failure::Trapped(error.to_string()))
 }
 

@@ -136,7 +136,7 @@ impl ReplayedModules {
 
 /// The module that the folder has.
 async fn kept(engine: &Engine, folder: Option<&Arc<Folder>>, key: Key) -> Option<Arc<Replayed>> {
-    let (folder, wasm) = (Arc::clone(folder?), engine.wasm.clone());
+    let (folder, wasm) = (Arc::clone(folder?), engine.linking.wasm.clone());
     let load = blocking(move || {
         let (hash, bytes) = folder.replayed(&key)?;
         let module = Module::new(&wasm, &bytes);
@@ -166,7 +166,7 @@ async fn make(
     };
     // What does not compile is told anew by every start.
     let folder = folder.filter(|_| broken.is_none()).cloned();
-    let engine = engine.wasm.clone();
+    let engine = engine.linking.wasm.clone();
     blocking(move || {
         let told = manifest.put_into(&wasm);
         let keep = |folder: Arc<Folder>| folder.keep(&key, ArtifactForm::Replayed, told.as_ref()?);

@@ -59,6 +59,7 @@ impl Scripts {
         hash.update(self.key(&engine.guest.binding.guest));
         hash.update(&engine.guest.binding.image);
         hash.update(engine.guest.binding.imports.to_le_bytes());
+        hash.update(vm_guest::METER_VERSION.to_le_bytes());
         hash.update(realm_flags.to_le_bytes());
         for limit in [cpu_ms, wall_ms, mem_mb, max_events, max_output_kb] {
             hash.update(limit.to_le_bytes());

@@ -7,6 +7,7 @@
 
 use crate::error::HostError;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
@@ -28,17 +29,18 @@ impl ModuleCache {
         Self { folder }
     }
 
-    /// The compiled form of `wasm`, from the cache when it is there.
-    pub(super) fn load_or_compile(
+    /// The compiled form of what is made of `source`, from the cache when it is there; it is the same of
+    /// the same source for as long as its name is.
+    pub(super) fn load_or_compile<'a>(
         &self,
         engine: &Engine,
         name: &str,
-        wasm: &[u8],
+        source: &[u8],
+        make: impl FnOnce() -> Result<Cow<'a, [u8]>, HostError>,
     ) -> Result<Module, HostError> {
-        let Some(folder) = &self.folder else {
-            return Module::new(engine, wasm).map_err(HostError::engine);
-        };
-        let path = folder.join(file_name(engine, name, wasm));
+        let compile = || Module::new(engine, make()?).map_err(HostError::engine);
+        let Some(folder) = &self.folder else { return compile() };
+        let path = folder.join(file_name(engine, name, source));
         match load(engine, folder, &path) {
             Ok(module) => return Ok(module),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -46,7 +48,7 @@ impl ModuleCache {
                 tracing::warn!(path = %path.display(), %error, "compiled code was not loaded");
             }
         }
-        let module = Module::new(engine, wasm).map_err(HostError::engine)?;
+        let module = compile()?;
         let compiled = module.serialize().map_err(HostError::engine)?;
         if let Err(error) = store(folder, &path, &compiled) {
             tracing::warn!(path = %path.display(), %error, "compiled code was not kept");
@@ -56,10 +58,10 @@ impl ModuleCache {
 }
 
 /// A name that differs whenever the compiled code may not be used.
-fn file_name(engine: &Engine, name: &str, wasm: &[u8]) -> String {
+fn file_name(engine: &Engine, name: &str, source: &[u8]) -> String {
     let mut compatibility = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut compatibility);
-    let hash = Sha256::digest(wasm);
+    let hash = Sha256::digest(source);
     let source = hash.iter().take(8).fold(0_u64, |name, byte| name << 8 | u64::from(*byte));
     format!("{name}-{source:016x}-{:016x}.cwasm", compatibility.finish())
 }
@@ -132,7 +134,7 @@ mod tests {
         let folder = folder.path().join("cache");
         let engine = Engine::default();
         let cache = ModuleCache::new(Some(folder.clone()));
-        cache.load_or_compile(&engine, "guest", WASM).unwrap();
+        cache.load_or_compile(&engine, "guest", WASM, || Ok(WASM.into())).unwrap();
         let file = only_file(&folder);
         let good = fs::read(&file).unwrap();
         for damaged in [
@@ -142,7 +144,7 @@ mod tests {
         ] {
             fs::write(&file, damaged).unwrap();
             assert!(load(&engine, &folder, &file).is_err());
-            cache.load_or_compile(&engine, "guest", WASM).unwrap();
+            cache.load_or_compile(&engine, "guest", WASM, || Ok(WASM.into())).unwrap();
             assert_eq!(fs::read(&file).unwrap(), good);
         }
     }
@@ -154,10 +156,10 @@ mod tests {
         let folder = folder.path().join("cache");
         let engine = Engine::default();
         let cache = ModuleCache::new(Some(folder.clone()));
-        cache.load_or_compile(&engine, "guest", WASM).unwrap();
+        cache.load_or_compile(&engine, "guest", WASM, || Ok(WASM.into())).unwrap();
         let file = only_file(&folder);
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(load(&engine, &folder, &file).is_err());
-        cache.load_or_compile(&engine, "guest", WASM).unwrap();
+        cache.load_or_compile(&engine, "guest", WASM, || Ok(WASM.into())).unwrap();
     }
 }

@@ -6,7 +6,7 @@
 //! Invariant: a guest is only ever run under the name that its bytes hash to.
 
 use super::cache::ModuleCache;
-use super::{Guest, State};
+use super::{Guest, Linking};
 use crate::error::HostError;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
@@ -14,7 +14,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wasmtime::Linker;
 
 /// Guests of other versions that are held ready: each takes some ten megabytes.
 const MAX_GUESTS: u64 = 8;
@@ -137,11 +136,10 @@ impl OtherGuests {
     /// The guest of a hash; those who ask for the same at one time wait for one to make it.
     pub(super) async fn get(
         &self,
-        wasm: &wasmtime::Engine,
-        linker: &Linker<State>,
+        linking: &Linking,
         hash: &str,
     ) -> Result<Arc<Guest>, GuestError> {
-        let (kept, wasm, linker) = (Arc::clone(&self.kept), wasm.clone(), linker.clone());
+        let (kept, linking) = (Arc::clone(&self.kept), linking.clone());
         let name = hash.to_owned();
         let make = async move {
             let named = name.clone();
@@ -152,7 +150,7 @@ impl OtherGuests {
                     hash: name.clone(),
                     reason: error.to_string(),
                 };
-                Ok(Arc::new(Guest::new(&wasm, &linker, cache, &guest).map_err(unusable)?))
+                Ok(Arc::new(Guest::new(&linking, cache, &guest).map_err(unusable)?))
             });
             ready.await.unwrap_or_else(|error| {
                 Err(GuestError::Unusable { hash: named, reason: error.to_string() })

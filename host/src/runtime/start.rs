@@ -3,11 +3,12 @@
 //! Invariant: what a guest does before its first script is metered, and an instance has its place in
 //! the pool before it is made.
 
+use super::fuel::{Fuel, refuel};
 use super::{Runtime, RuntimeOptions, State};
-use crate::engine::{Engine, Seeding, refuel};
+use crate::engine::{Engine, Seeding};
 use crate::error::HostError;
 use crate::heap::{Heap, PAGE, Tracker};
-use crate::limits::{FUEL_PER_SLICE, SETUP_FUEL};
+use crate::limits::SETUP_FUEL;
 use crate::places::Place;
 use vm_guest::abi::{IMAGE_MODULE, exports};
 use wasmtime::Store;
@@ -71,13 +72,12 @@ impl Runtime {
     ) -> Result<Self, HostError> {
         let make = async {
             let max_bytes = options.max_memory_bytes;
-            let mut store =
-                Store::new(&engine.wasm, State::new(max_bytes, options.grants, options.clock));
+            let mut store = Store::new(
+                &engine.linking.wasm,
+                State::new(max_bytes, options.grants, options.clock),
+            );
             store.limiter(|state| &mut state.limiter);
             store.set_hostcall_fuel(MAX_WASI_BYTES);
-            refuel(&mut store, SETUP_FUEL);
-            // Where nothing is metered, calls are not sliced either.
-            drop(store.fuel_async_yield_interval(Some(FUEL_PER_SLICE)));
             let image = options.guest.memory.instantiate_async(&mut store).await?;
             let memory = image
                 .get_memory(&mut store, exports::MEMORY)
@@ -90,7 +90,7 @@ impl Runtime {
             for import in options.guest.code.imports() {
                 let found = match import.module() {
                     IMAGE_MODULE => Some(memory.into()),
-                    _ => engine.linker.get_by_import(&mut store, &import),
+                    _ => engine.linking.linker.get_by_import(&mut store, &import),
                 };
                 let missing = || wasmtime::Error::msg(format!("no host function {import:?}"));
                 imports.push(found.ok_or_else(missing)?);
@@ -98,6 +98,7 @@ impl Runtime {
             let code = &options.guest.code;
             let instance = wasmtime::Instance::new_async(&mut store, code, &imports).await?;
             store.data_mut().set_memory(memory);
+            Fuel::attach(&mut store, &instance, options.max_memory_bytes)?;
             let alloc = instance.get_typed_func(&mut store, exports::ALLOC)?;
             let evaluate = instance.get_typed_func(&mut store, exports::EVALUATE)?;
             Ok(Self { store, memory, instance, alloc, evaluate, tracker, _place: place })

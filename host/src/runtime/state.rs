@@ -5,6 +5,7 @@
 //! WASI's context is made when a guest first needs it, which few do.
 
 use super::SessionClock;
+use super::fuel::Fuel;
 use crate::imports::{CurrentRecorder, Files, OutputSink, Unrepeatable, Witness};
 use crate::limits::MemoryLimiter;
 use crate::recorder::SharedRecorder;
@@ -13,12 +14,14 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 /// Bytes of memory that a guest may initialise: ours takes four MiB.
-const MAX_IMAGE_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_INITIAL_BYTES: u64 = 64 << 20;
 
 /// What a store holds beside its instances.
 pub(crate) struct State {
     wasi: Option<Box<WasiP1Ctx>>,
     pub(super) limiter: MemoryLimiter,
+    /// Once there is an instance, if it is metered.
+    pub(super) fuel: Option<Fuel>,
     pub(super) recorder: CurrentRecorder,
     grants: Grants,
     clock: Clock,
@@ -61,6 +64,7 @@ impl State {
         Self {
             wasi: None,
             limiter: MemoryLimiter::new(max_memory_bytes),
+            fuel: None,
             recorder: CurrentRecorder::default(),
             grants,
             clock: Clock::Runs(clock),
@@ -73,7 +77,7 @@ impl State {
 
     /// A state under which the guest always initialises to the same memory.
     pub(crate) fn for_base_image() -> Self {
-        let state = Self::new(MAX_IMAGE_BYTES, Grants::default(), SessionClock::starting());
+        let state = Self::new(MAX_INITIAL_BYTES, Grants::default(), SessionClock::starting());
         Self { clock: Clock::Stopped, entropy: Entropy::Zeros, ..state }
     }
 

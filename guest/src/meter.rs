@@ -1,0 +1,471 @@
+//! Meters the guest: has its code count down, in a global, what it does, and call the host when that is
+//! used up.
+//!
+//! Wasmtime's own fuel is loaded and checked when a function is entered, and stored around every call,
+//! which costs `QuickJS`, a program of many small functions, a third of its speed. Whatever runs for long
+//! comes by a loop or goes round in calls, and it is enough to look there. `ARCHITECTURE.md` has the
+//! figures.
+//!
+//! ```text
+//!   a loop that calls something      counts its operators at each turn, and looks
+//!   a loop of nothing but operators  counts them, and traps when it is far below zero
+//!   a function of a cycle of calls   counts when it is entered, and looks
+//!   a function of some size          counts when it is entered
+//!   a call by pointer                counts, and looks
+//!   a copy or fill of memory         counts its bytes, and looks
+//! ```
+//!
+//! To look is to call the host when the counter is below zero: it gives more, or does not return. A call
+//! in the midst of a small loop would cost the loop its registers, so that those go on into an overdraft,
+//! whose bound is the host's to set: with more than what a pass over all of the memory counts, no loop of
+//! `QuickJS` meets it.
+//!
+//! Invariant: nothing runs without counting for longer than it takes to run through each function once.
+
+use crate::abi::{METER_MODULE, exports, meter_imports};
+use crate::split::SplitError;
+use std::collections::BTreeSet;
+use wasm_encoder::reencode::{Error as ReencodeError, Reencode};
+use wasm_encoder::{
+    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ElementSection, EntityType,
+    ExportKind, ExportSection, Function, GlobalSection, GlobalType, ImportSection, Instruction,
+    Module, RawSection, SectionId, TypeSection, ValType,
+};
+use wasmparser::{
+    BinaryReader, CodeSectionReader, FunctionBody, Operator, Parser, Payload, TypeRef, Validator,
+};
+
+/// Version of what counts and how much: code that was metered by another is metered anew.
+pub const METER_VERSION: u32 = 1;
+
+/// The most that one turn of a loop counts, which is the number of operators in it.
+pub const MAX_TURN_COST: u32 = 32;
+/// The most that entering a function counts, which is the number of operators in it.
+const MAX_ENTRY_COST: u32 = 48;
+/// Operators of a function that is too small to count where it is in no cycle.
+const SMALL_FUNCTION: u32 = 60;
+/// What a call by pointer counts.
+const INDIRECT_CALL_COST: u32 = 16;
+
+/// What there is in a module, as far as the meter has to know.
+#[derive(Default)]
+struct Shape {
+    /// Parameters of each function type.
+    params: Vec<u32>,
+    /// The type of each function, imported ones first.
+    functions: Vec<u32>,
+    imported_functions: u32,
+    globals: u32,
+    /// Of each function that is defined.
+    bodies: Vec<Body>,
+}
+
+/// What there is in a function.
+struct Body {
+    operators: u32,
+    /// In the order in which they begin.
+    loops: Vec<Loop>,
+    /// The defined functions that it calls by name.
+    callees: BTreeSet<usize>,
+}
+
+struct Loop {
+    /// Operators in it and in no loop within it.
+    operators: u32,
+    /// Whether it calls nothing and has no loop within it.
+    is_leaf: bool,
+}
+
+/// Code with a meter in it.
+///
+/// It exports its counter as [`exports::FUEL`] and the bound of its overdraft, a number below zero, as
+/// [`exports::FUEL_FLOOR`], and imports [`meter_imports::OUT_OF_FUEL`] from [`METER_MODULE`], which is
+/// called when the counter is below zero and gives it more or does not return. Both begin as 0. Past the
+/// floor the code traps as `unreachable`.
+///
+/// # Errors
+/// When the module is not valid.
+pub fn metered(code: &[u8]) -> Result<Vec<u8>, SplitError> {
+    // What is added could otherwise be named by code that names what it does not have.
+    Validator::new().validate_all(code)?;
+    let shape = Shape::of(code)?;
+    let in_cycles = shape.cycle_breakers();
+    let mut encoder =
+        Metering { shape: &shape, in_cycles: &in_cycles, next: 0, unlikely: BranchHints::new() };
+    let mut module = Module::new();
+    let mut has_globals = false;
+    for payload in Parser::new(0).parse_all(code) {
+        let payload = payload?;
+        let section = payload.as_section();
+        if !has_globals && section.as_ref().is_some_and(|(id, _)| follows_globals(*id)) {
+            has_globals = true;
+            module.section(&with_fuel(GlobalSection::new()));
+        }
+        match payload {
+            Payload::TypeSection(section) => {
+                let mut types = TypeSection::new();
+                encoder.parse_type_section(&mut types, section)?;
+                types.ty().function([], []);
+                module.section(&types);
+            }
+            Payload::ImportSection(section) => {
+                let mut all = ImportSection::new();
+                encoder.parse_import_section(&mut all, section)?;
+                let ty = EntityType::Function(number(shape.params.len()));
+                all.import(METER_MODULE, meter_imports::OUT_OF_FUEL, ty);
+                module.section(&all);
+            }
+            Payload::GlobalSection(section) => {
+                has_globals = true;
+                let mut globals = GlobalSection::new();
+                encoder.parse_global_section(&mut globals, section)?;
+                module.section(&with_fuel(globals));
+            }
+            Payload::ExportSection(section) => {
+                let mut exported = ExportSection::new();
+                encoder.parse_export_section(&mut exported, section)?;
+                exported.export(exports::FUEL, ExportKind::Global, shape.globals);
+                exported.export(exports::FUEL_FLOOR, ExportKind::Global, shape.globals + 1);
+                module.section(&exported);
+            }
+            Payload::ElementSection(section) => {
+                let mut elements = ElementSection::new();
+                encoder.parse_element_section(&mut elements, section)?;
+                module.section(&elements);
+            }
+            Payload::CodeSectionStart { range, .. } => {
+                let section = code.get(range).ok_or_else(SplitError::cut_off)?;
+                let section = CodeSectionReader::new(BinaryReader::new(section, 0))?;
+                let mut bodies = CodeSection::new();
+                encoder.parse_code_section(&mut bodies, section)?;
+                module.section(&encoder.unlikely);
+                module.section(&bodies);
+            }
+            // What custom sections say of functions would be said of others.
+            Payload::CodeSectionEntry(_) | Payload::CustomSection(_) => {}
+            _ => {
+                if let Some((id, range)) = section {
+                    let data = code.get(range).ok_or_else(SplitError::cut_off)?;
+                    module.section(&RawSection { id, data });
+                }
+            }
+        }
+    }
+    Ok(module.finish())
+}
+
+/// Whether a section stands behind that of globals, and has to do with it.
+fn follows_globals(section: u8) -> bool {
+    section > SectionId::Global as u8 && section != SectionId::Tag as u8
+}
+
+fn with_fuel(mut globals: GlobalSection) -> GlobalSection {
+    let ty = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
+    globals.global(ty, &ConstExpr::i64_const(0)).global(ty, &ConstExpr::i64_const(0));
+    globals
+}
+
+/// What is counted of a module that was validated.
+fn number(count: usize) -> u32 {
+    u32::try_from(count).expect("a valid module has fewer")
+}
+
+impl Shape {
+    fn of(code: &[u8]) -> Result<Self, SplitError> {
+        let mut shape = Self::default();
+        for payload in Parser::new(0).parse_all(code) {
+            match payload? {
+                Payload::TypeSection(section) => {
+                    for ty in section.into_iter_err_on_gc_types() {
+                        shape.params.push(number(ty?.params().len()));
+                    }
+                }
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        match import?.ty {
+                            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => shape.functions.push(ty),
+                            TypeRef::Global(_) => shape.globals += 1,
+                            TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Tag(_) => {}
+                        }
+                    }
+                    shape.imported_functions = number(shape.functions.len());
+                }
+                Payload::FunctionSection(section) => {
+                    for ty in section {
+                        shape.functions.push(ty?);
+                    }
+                }
+                Payload::GlobalSection(section) => shape.globals += section.count(),
+                Payload::CodeSectionEntry(body) => {
+                    shape.bodies.push(Body::of(&body, shape.imported_functions)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(shape)
+    }
+
+    /// Defined functions without which none would call each other in a circle, but by pointer.
+    fn cycle_breakers(&self) -> BTreeSet<usize> {
+        let mut graph = Graph::of(&self.bodies);
+        let mut breakers = BTreeSet::new();
+        loop {
+            graph.drop_what_is_in_no_cycle();
+            let Some(busiest) = graph.busiest() else { return breakers };
+            breakers.insert(busiest);
+            graph.remove(busiest);
+        }
+    }
+}
+
+impl Body {
+    fn of(body: &FunctionBody<'_>, imported_functions: u32) -> Result<Self, SplitError> {
+        let mut found = Self { operators: 0, loops: Vec::new(), callees: BTreeSet::new() };
+        // The loop that each open block is, if it is one; the function's own is the first.
+        let mut open: Vec<Option<usize>> = vec![None];
+        for operator in body.get_operators_reader()? {
+            let operator = operator?;
+            found.operators += 1;
+            if let Some(innermost) = open.iter().rev().flatten().next() {
+                found.loops[*innermost].operators += 1;
+            }
+            match operator {
+                Operator::Loop { .. } => {
+                    found.note_call(&open);
+                    open.push(Some(found.loops.len()));
+                    found.loops.push(Loop { operators: 0, is_leaf: true });
+                }
+                Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+                    open.push(None);
+                }
+                Operator::End => drop(open.pop()),
+                Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                    found.note_call(&open);
+                    if let Some(defined) = function_index.checked_sub(imported_functions) {
+                        found.callees.insert(defined as usize);
+                    }
+                }
+                Operator::MemoryGrow { .. } => found.note_call(&open),
+                other if calls_by_pointer(&other) || counts_bytes(&other) => found.note_call(&open),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Notes that the loops which are open are more than their own operators.
+    fn note_call(&mut self, open: &[Option<usize>]) {
+        for outer in open.iter().flatten() {
+            self.loops[*outer].is_leaf = false;
+        }
+    }
+}
+
+fn calls_by_pointer(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::CallIndirect { .. }
+            | Operator::CallRef { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. }
+    )
+}
+
+fn counts_bytes(operator: &Operator<'_>) -> bool {
+    matches!(operator, Operator::MemoryCopy { .. } | Operator::MemoryFill { .. })
+}
+
+/// Who calls whom.
+struct Graph {
+    called_by: Vec<BTreeSet<usize>>,
+    calls: Vec<BTreeSet<usize>>,
+    left: BTreeSet<usize>,
+    /// Functions that may be in no cycle any more.
+    touched: Vec<usize>,
+}
+
+impl Graph {
+    fn of(bodies: &[Body]) -> Self {
+        let calls: Vec<_> = bodies.iter().map(|body| body.callees.clone()).collect();
+        let mut called_by = vec![BTreeSet::new(); calls.len()];
+        for (caller, callees) in calls.iter().enumerate() {
+            for callee in callees {
+                called_by[*callee].insert(caller);
+            }
+        }
+        let all = 0..calls.len();
+        Self { called_by, calls, left: all.clone().collect(), touched: all.collect() }
+    }
+
+    /// What nobody calls, or calls nobody, of those left is in no cycle.
+    fn drop_what_is_in_no_cycle(&mut self) {
+        while let Some(function) = self.touched.pop() {
+            let is_free = self.called_by[function].is_empty() || self.calls[function].is_empty();
+            if is_free && self.left.contains(&function) {
+                self.remove(function);
+            }
+        }
+    }
+
+    /// Of those left, the one that most calls go through.
+    fn busiest(&self) -> Option<usize> {
+        let through =
+            |function: &usize| self.called_by[*function].len() * self.calls[*function].len();
+        self.left.iter().copied().max_by_key(through)
+    }
+
+    fn remove(&mut self, function: usize) {
+        self.left.remove(&function);
+        for caller in std::mem::take(&mut self.called_by[function]) {
+            self.calls[caller].remove(&function);
+            self.touched.push(caller);
+        }
+        for callee in std::mem::take(&mut self.calls[function]) {
+            self.called_by[callee].remove(&function);
+            self.touched.push(callee);
+        }
+    }
+}
+
+/// Encodes a module again, with the meter.
+struct Metering<'a> {
+    shape: &'a Shape,
+    in_cycles: &'a BTreeSet<usize>,
+    /// The next function body's number, of those defined.
+    next: usize,
+    /// The branches that are taken when something is used up.
+    unlikely: BranchHints,
+}
+
+impl Reencode for Metering<'_> {
+    type Error = std::convert::Infallible;
+
+    fn function_index(&mut self, index: u32) -> Result<u32, ReencodeError> {
+        // The host's function is the last of the imported ones.
+        Ok(index + u32::from(index >= self.shape.imported_functions))
+    }
+
+    fn parse_function_body(
+        &mut self,
+        code: &mut CodeSection,
+        body: FunctionBody<'_>,
+    ) -> Result<(), ReencodeError> {
+        let (shape, nth) = (self.shape, self.next);
+        self.next += 1;
+        let ty = shape.functions[shape.imported_functions as usize + nth] as usize;
+        let mut own_locals = shape.params[ty];
+        let mut locals = Vec::new();
+        for group in body.get_locals_reader()? {
+            let (count, ty) = group?;
+            own_locals += count;
+            locals.push((count, self.val_type(ty)?));
+        }
+        locals.extend([(1, ValType::I64), (1, ValType::I32)]);
+        let mut function = Function::new(locals);
+        let mut meter = Meter {
+            fuel: shape.globals,
+            floor: shape.globals + 1,
+            out_of_fuel: shape.imported_functions,
+            left: own_locals,
+            bytes: own_locals + 1,
+            unlikely: Vec::new(),
+        };
+        let Body { operators, loops, .. } = &shape.bodies[nth];
+        let entry_cost = (*operators).min(MAX_ENTRY_COST);
+        if self.in_cycles.contains(&nth) {
+            meter.count(&mut function, entry_cost, Then::Look);
+        } else if *operators >= SMALL_FUNCTION {
+            meter.count(&mut function, entry_cost, Then::GoOn);
+        }
+        let mut loops = loops.iter();
+        for operator in body.get_operators_reader()? {
+            let operator = operator?;
+            if calls_by_pointer(&operator) {
+                meter.count(&mut function, INDIRECT_CALL_COST, Then::Look);
+            } else if counts_bytes(&operator) {
+                meter.count_bytes(&mut function);
+            }
+            let begins =
+                if matches!(operator, Operator::Loop { .. }) { loops.next() } else { None };
+            function.instruction(&self.instruction(operator)?);
+            if let Some(Loop { operators, is_leaf }) = begins {
+                let then = if *is_leaf { Then::Trap } else { Then::Look };
+                meter.count(&mut function, (*operators).clamp(1, MAX_TURN_COST), then);
+            }
+        }
+        if !meter.unlikely.is_empty() {
+            let index = shape.imported_functions + 1 + number(nth);
+            self.unlikely.function_hints(index, meter.unlikely);
+        }
+        code.function(&function);
+        Ok(())
+    }
+}
+
+/// What the meter uses in a function, by their indices.
+struct Meter {
+    /// The counter, a global.
+    fuel: u32,
+    /// The bound of the overdraft, another.
+    floor: u32,
+    /// The host's function.
+    out_of_fuel: u32,
+    /// A local of 64 bits.
+    left: u32,
+    /// A local of 32 bits.
+    bytes: u32,
+    unlikely: Vec<BranchHint>,
+}
+
+/// What follows when something was counted.
+#[derive(Clone, Copy)]
+enum Then {
+    GoOn,
+    /// The host is called below zero.
+    Look,
+    /// The code traps below the floor.
+    Trap,
+}
+
+impl Meter {
+    fn count(&mut self, function: &mut Function, units: u32, then: Then) {
+        function
+            .instruction(&Instruction::GlobalGet(self.fuel))
+            .instruction(&Instruction::I64Const(units.into()));
+        self.subtract(function, then);
+    }
+
+    /// Counts the bytes whose number is uppermost on the stack.
+    fn count_bytes(&mut self, function: &mut Function) {
+        function
+            .instruction(&Instruction::LocalTee(self.bytes))
+            .instruction(&Instruction::GlobalGet(self.fuel))
+            .instruction(&Instruction::LocalGet(self.bytes))
+            .instruction(&Instruction::I64ExtendI32U);
+        self.subtract(function, Then::Look);
+    }
+
+    fn subtract(&mut self, function: &mut Function, then: Then) {
+        function
+            .instruction(&Instruction::I64Sub)
+            .instruction(&Instruction::LocalTee(self.left))
+            .instruction(&Instruction::GlobalSet(self.fuel));
+        let (bound, passed) = match then {
+            Then::GoOn => return,
+            Then::Look => (Instruction::I64Const(0), Instruction::Call(self.out_of_fuel)),
+            Then::Trap => (Instruction::GlobalGet(self.floor), Instruction::Unreachable),
+        };
+        function
+            .instruction(&Instruction::LocalGet(self.left))
+            .instruction(&bound)
+            .instruction(&Instruction::I64LtS);
+        self.unlikely.push(BranchHint {
+            branch_func_offset: number(function.byte_len()),
+            branch_hint_value: 0,
+        });
+        function
+            .instruction(&Instruction::If(BlockType::Empty))
+            .instruction(&passed)
+            .instruction(&Instruction::End);
+    }
+}
