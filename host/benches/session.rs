@@ -21,6 +21,7 @@ fn bare(criterion: &mut Criterion) {
     let tokio = tokio::runtime::Runtime::new().expect("a runtime starts");
     let engine =
         BareEngine::new(Some(cache_dir()), PageTracking::Kernel).expect("the engine starts");
+    tokio.block_on(engine.learn());
     criterion.bench_function("new session + 1+1 + drop, no commit", |bencher| {
         bencher.to_async(&tokio).iter(async || {
             let mut runtime = engine.runtime().await.expect("the pool has room");

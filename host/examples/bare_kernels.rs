@@ -45,6 +45,7 @@ async fn measured(engine: &BareEngine, files: &[PathBuf]) -> Map<String, Value> 
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         told.insert(name, kernel(engine, &source).await);
     }
+    engine.learn().await;
     let (mut fresh, mut warm) = (Vec::new(), Vec::new());
     let mut kept = engine.runtime().await.expect("the pool has room");
     for _ in 0..SMALL_TIMES {

@@ -15,6 +15,9 @@ use vm_storage::{ExecutionId, Limits};
 /// Bytes of linear memory that a runtime may have.
 const MAX_MEMORY_BYTES: u64 = 256 << 20;
 
+/// Sessions after which it is known which pages a first execution writes.
+const FIRST_SESSIONS: usize = 8;
+
 /// The engine, made once.
 pub struct BareEngine {
     engine: Engine,
@@ -63,6 +66,17 @@ impl BareEngine {
         let runtime =
             Runtime::new(&self.engine, self.engine.places.take().await, self.options()).await?;
         Ok(BareRuntime { runtime, heap: Heap::new(Arc::clone(&self.engine.guest.image)) })
+    }
+
+    /// Learns which pages a first execution writes, as from the first sessions of a process.
+    ///
+    /// # Panics
+    /// When the pool is full.
+    pub async fn learn(&self) {
+        for _ in 0..FIRST_SESSIONS {
+            let mut runtime = self.runtime().await.expect("the pool has room");
+            self.transaction(&mut runtime, "1+1").await;
+        }
     }
 
     /// Evaluates a script as a transaction, all but its commit; gives the pages it changed.

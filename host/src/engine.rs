@@ -14,7 +14,7 @@ pub(crate) use guests::hash;
 pub(crate) use image::{MAX_IMAGE_BYTES, encode as encode_image};
 
 use crate::error::HostError;
-use crate::heap::{PageTracking, PageWatch};
+use crate::heap::{HotPages, PageTracking, PageWatch};
 use crate::imports;
 use crate::limits::{MAX_MEMORY_BYTES, SETUP_FUEL};
 use crate::places::Places;
@@ -41,6 +41,8 @@ const ASYNC_STACK: usize = MAX_WASM_STACK + (1 << 20);
 /// Bytes of a fibre's stack that are kept, zeroed, when its session ends; the rest goes back to the
 /// system.
 const STACK_KEPT: usize = 32 << 10;
+/// Bytes of a table that are kept likewise: all that ours has.
+const TABLE_KEPT: usize = 16 << 10;
 /// Bytes of address space reserved for a memory: all that 32 bits can address, so that no access
 /// needs a bounds check.
 const MEMORY_RESERVATION: u64 = 4 << 30;
@@ -85,6 +87,8 @@ pub(crate) struct Guest {
     pub(crate) memory: InstancePre<State>,
     /// The bytes of that memory.
     pub(crate) image: Arc<[u8]>,
+    /// The pages of that memory which every first execution writes.
+    pub(crate) hot: Arc<HotPages>,
     /// What a heap that differs from that memory is tied to.
     pub(crate) binding: EngineBinding,
     pub(crate) seeding: Seeding,
@@ -197,7 +201,8 @@ impl Guest {
             Some(_) => Seeding::ByGuest,
             None => Seeding::ByHost,
         };
-        Ok(Self { code, memory, image, binding, seeding, kind: ImageKind::Base })
+        let hot = Arc::default();
+        Ok(Self { code, memory, image, hot, binding, seeding, kind: ImageKind::Base })
     }
 
     /// Whether nothing but its initialisation has run in its memory.
@@ -220,8 +225,9 @@ impl Guest {
             image::decode(module).map_err(|reason| HostError::Engine(reason.to_string()))?;
         let memory = memory(&linking.wasm, &linking.linker, module)?;
         let binding = EngineBinding { image: hash, ..self.binding.clone() };
-        let (code, seeding) = (self.code.clone(), self.seeding);
-        Ok(Self { code, memory, image: image.into(), binding, seeding, kind: ImageKind::Template })
+        let (code, seeding, kind) = (self.code.clone(), self.seeding, ImageKind::Template);
+        let (image, hot) = (image.into(), Arc::default());
+        Ok(Self { code, memory, image, hot, binding, seeding, kind })
     }
 }
 
@@ -279,7 +285,8 @@ fn config(max_resident: u32) -> Config {
         .max_memory_size(usize::try_from(MAX_MEMORY_BYTES).unwrap_or(usize::MAX))
         .max_core_instance_size(MAX_INSTANCE_BYTES)
         .table_elements(TABLE_ELEMENTS)
-        .async_stack_keep_resident(STACK_KEPT);
+        .async_stack_keep_resident(STACK_KEPT)
+        .table_keep_resident(TABLE_KEPT);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))

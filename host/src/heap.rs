@@ -11,11 +11,13 @@
 //! committed, here and in the store. The dead stack is no part of it. Finding what an execution
 //! changed is the [`tracker`]'s part; how the store is told, and what it says, are in `stored.rs`.
 
+mod hot;
 mod kept;
 mod kernel;
 mod stored;
 mod tracker;
 
+pub(crate) use hot::HotPages;
 use kept::KeptPage;
 pub(crate) use kernel::{PageWatch, thread_faults};
 use stored::Stored;

@@ -14,7 +14,7 @@ pub(crate) use state::{Clock, Entropy, Grants, MAX_INITIAL_BYTES, State};
 
 use crate::engine::Guest;
 use crate::error::HostError;
-use crate::heap::{Delta, Heap, Tracker};
+use crate::heap::{Delta, Heap, HotPages, Tracker};
 use crate::imports::{Asked, Stop, Unrepeatable, Witness};
 use crate::live::Closing;
 use crate::places::Place;
@@ -110,8 +110,18 @@ pub(crate) struct Runtime {
     alloc: TypedFunc<u32, u32>,
     evaluate: TypedFunc<(u32, u32, u32, u32), u32>,
     tracker: Tracker,
+    first: First,
     /// Its place in the pool; the last field, so that it is given back after the instance.
     _place: Place,
+}
+
+/// The first execution in an instance.
+enum First {
+    /// Nothing has run.
+    Ahead(Arc<HotPages>),
+    /// It runs, or what it changed was not looked at.
+    Under(Arc<HotPages>),
+    Over,
 }
 
 /// What a runtime is made with.
@@ -143,7 +153,14 @@ impl Runtime {
 
     /// What was changed since `heap` was committed.
     pub(crate) async fn changes(&mut self, heap: &Heap) -> Delta {
-        self.tracker.changes(heap, self.memory.data(&self.store)).await
+        let delta = self.tracker.changes(heap, self.memory.data(&self.store)).await;
+        if let First::Under(hot) = std::mem::replace(&mut self.first, First::Over)
+            && heap.is_image()
+            && !self.tracker.last().is_empty()
+        {
+            hot.learn(self.tracker.last());
+        }
+        delta
     }
 
     /// Drops it, on a blocking thread if that takes long.
@@ -157,6 +174,10 @@ impl Runtime {
 
     /// Gives the next calls this much fuel, and their events to `recorder`.
     pub(crate) fn begin(&mut self, fuel: u64, recorder: SharedRecorder) {
+        if let First::Ahead(hot) = &self.first {
+            hot.populate(self.memory.data(&self.store));
+            self.first = First::Under(Arc::clone(hot));
+        }
         fuel::refuel(&mut self.store, fuel);
         self.store.data_mut().limiter.refused = false;
         self.store.data().recorder.set(Some(recorder));

@@ -10,7 +10,7 @@
 #![expect(unsafe_code, reason = "the one place that asks the kernel for dirty pages")]
 
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
-use rustix::mm::{UserfaultfdFlags, userfaultfd};
+use rustix::mm::{Advice, UserfaultfdFlags, madvise, userfaultfd};
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
@@ -244,6 +244,18 @@ impl PageWatch {
         unsafe { ioctl(&self.userfaultfd, Call { opcode, argument }) }?;
         Ok(())
     }
+}
+
+/// Makes pages present and writable, as a write to each would, and leaves their bytes as they are.
+///
+/// # Errors
+/// When the kernel is too old (it needs Linux 5.14), or has no memory for them.
+pub(crate) fn populate(pages: &[u8]) -> io::Result<()> {
+    let start = pages.as_ptr().cast_mut().cast();
+    // SAFETY: the range is a slice's. Its bytes stay what they are; only where they are kept changes, as
+    // the kernel might do at any time.
+    unsafe { madvise(start, pages.len(), Advice::LinuxPopulateWrite) }?;
+    Ok(())
 }
 
 /// Page faults of the calling thread so far. A write to a protected page is one: a stretch of code

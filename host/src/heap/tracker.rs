@@ -90,6 +90,14 @@ impl Tracker {
         }
     }
 
+    /// The pages that were written before the last look at them, in order; none if they were many.
+    pub(crate) fn last(&self) -> &[usize] {
+        match self {
+            Self::Kernel(watched) => &watched.last,
+            Self::Comparison => &[],
+        }
+    }
+
     /// Compares and copies what may have changed since the last call. The worker is given back
     /// now and then; the memory stands still all the while.
     pub(crate) async fn changes(&mut self, heap: &Heap, memory: &[u8]) -> Delta {

@@ -4,12 +4,13 @@
 //! the pool before it is made.
 
 use super::fuel::{Fuel, refuel};
-use super::{Runtime, RuntimeOptions, State};
+use super::{First, Runtime, RuntimeOptions, State};
 use crate::engine::{Engine, Seeding};
 use crate::error::HostError;
 use crate::heap::{Heap, PAGE, Tracker};
 use crate::limits::SETUP_FUEL;
 use crate::places::Place;
+use std::sync::Arc;
 use vm_guest::abi::{IMAGE_MODULE, exports};
 use wasmtime::Store;
 
@@ -101,7 +102,8 @@ impl Runtime {
             Fuel::attach(&mut store, &instance, options.max_memory_bytes)?;
             let alloc = instance.get_typed_func(&mut store, exports::ALLOC)?;
             let evaluate = instance.get_typed_func(&mut store, exports::EVALUATE)?;
-            Ok(Self { store, memory, instance, alloc, evaluate, tracker, _place: place })
+            let first = First::Ahead(Arc::clone(&options.guest.hot));
+            Ok(Self { store, memory, instance, alloc, evaluate, tracker, first, _place: place })
         };
         make.await.map_err(HostError::engine)
     }
