@@ -26,6 +26,7 @@ pub use tracker::PageTracking;
 pub(crate) use tracker::Tracker;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes of a page, as the kernel tracks them.
@@ -45,8 +46,8 @@ static ZERO: Page = [0; PAGE];
 #[derive(Debug)]
 pub(crate) struct Heap {
     image: Arc<[u8]>,
-    /// By number, from page 0.
-    pages: Vec<Option<KeptPage>>,
+    /// By number.
+    pages: BTreeMap<usize, KeptPage>,
     memory_bytes: usize,
     /// Whether an execution was ever committed.
     is_image: bool,
@@ -67,7 +68,7 @@ impl Heap {
     /// The heap of a session in which nothing has run.
     pub(crate) fn new(image: Arc<[u8]>) -> Self {
         let memory_bytes = image.len();
-        Self { image, pages: Vec::new(), memory_bytes, is_image: true, stored: Stored::default() }
+        Self { image, pages: BTreeMap::new(), memory_bytes, is_image: true, stored: Stored::default() }
     }
 
     /// Whether nothing was committed yet, so that a restored session is a new one.
@@ -83,18 +84,18 @@ impl Heap {
     /// One page, as it was committed.
     pub(crate) fn page(&self, number: usize) -> Cow<'_, [u8]> {
         let image = self.image_page(number);
-        match self.pages.get(number) {
-            Some(Some(page)) => page.page(image),
-            Some(None) | None => Cow::Borrowed(image),
+        match self.pages.get(&number) {
+            Some(page) => page.page(image),
+            None => Cow::Borrowed(image),
         }
     }
 
     /// Whether a page is as it was committed.
     pub(crate) fn is_page(&self, number: usize, bytes: &[u8]) -> bool {
         let image = self.image_page(number);
-        match self.pages.get(number) {
-            Some(Some(page)) => page.is(bytes, image),
-            Some(None) | None => bytes == image,
+        match self.pages.get(&number) {
+            Some(page) => page.is(bytes, image),
+            None => bytes == image,
         }
     }
 
@@ -105,22 +106,16 @@ impl Heap {
 
     /// The pages that are not the image's, in order.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (usize, Cow<'_, [u8]>)> {
-        let kept = self.pages.iter().enumerate().filter(|(_, page)| page.is_some());
-        kept.map(|(number, _)| (number, self.page(number)))
+        self.pages.iter().map(|(number, page)| (*number, page.page(self.image_page(*number))))
     }
 
     /// Makes an execution's changes part of the state. Once it is kept, they must be committed.
     pub(crate) fn apply(&mut self, delta: Delta) {
         self.is_image = false;
         self.memory_bytes = delta.memory_bytes;
-        if let Some((last, _)) = delta.pages.last()
-            && self.pages.len() <= *last
-        {
-            self.pages.resize_with(last + 1, || None);
-        }
         for (number, page) in delta.pages {
             let kept = KeptPage::of(page, self.image_page(number));
-            self.pages[number] = Some(kept);
+            self.pages.insert(number, kept);
         }
     }
 }
