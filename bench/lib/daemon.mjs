@@ -106,6 +106,22 @@ export class Daemon {
     return connection.expect(200, "DELETE", `${API}/sessions/${session}`);
   }
 
+  /** Closes the sessions that are ready, but these. */
+  async closeAllBut(kept) {
+    const keep = new Set(kept);
+    for (;;) {
+      const at = `${API}/sessions?status=ready&limit=500`;
+      const { value } = await this.connection.expect(200, "GET", at);
+      const ids = value.map(({ id }) => id).filter((id) => !keep.has(id));
+      if (ids.length === 0) {
+        return;
+      }
+      for (const id of ids) {
+        await this.closeSession(id);
+      }
+    }
+  }
+
   /** Without work: what a round trip, this client and the server's HTTP cost. */
   health() {
     return this.connection.expect(200, "GET", `${API}/health`);

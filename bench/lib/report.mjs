@@ -49,17 +49,18 @@ function http({ sections }) {
   const floor = of.floor?.p50;
   const row = (label, figures, by) => {
     if (!figures) {
-      return [label, NOT, "", "", "", by];
+      return [label, NOT, "", "", "", "", by];
     }
     const rate = figures.per_second ? count(figures.per_second) : "";
     const over = floor ? times(figures.p50 / floor) : "";
-    return [label, ms(figures.p50), ms(figures.p99), rate, over, by];
+    const more = floor && figures.p50 > floor ? `+${ms(figures.p50 - floor)}` : "";
+    return [label, ms(figures.p50), ms(figures.p99), rate, over, more, by];
   };
   return [
     "## Durable requests over HTTP, beside the disk",
     "",
     ...table(
-      ["", "p50", "p99", "a second", "over a bare commit", "asked by"],
+      ["", "p50", "p99", "a second", "over a bare commit", "more than it", "asked by"],
       [
         row("fdatasync after 4 KiB, appended", of.append, ""),
         row("fdatasync after 4 KiB, in place", of.overwrite, ""),
@@ -67,7 +68,9 @@ function http({ sections }) {
         row("the store's commit of a `1+1`, in process", of.store, ""),
         row("`GET /health`: HTTP and the client alone", of.health, "Node"),
         row("new session, one client", of.create, "Node"),
+        row("new session, one client", of.create_wrk, "wrk"),
         row("`1+1`, one client", of.repl, "Node"),
+        row("`1+1`, one client", of.repl_wrk, "wrk"),
         row(
           `\`1+1\`, ${of.crowd_clients} clients on ${of.crowd_clients} sessions`,
           of.crowd,

@@ -1,5 +1,5 @@
-// Many clients at once by `wrk`, where it is installed: it takes less of the processors that the
-// server needs than Node does. Invariant: one thread, one connection and one session a client.
+// Clients by `wrk`, where it is installed: it takes less of the processors that the server needs than
+// Node does. Invariant: one thread, one connection and one body a client.
 import fs from "node:fs";
 import path from "node:path";
 import { output } from "./processes.mjs";
@@ -13,11 +13,21 @@ export async function hasWrk() {
 }
 
 /** One round of `1+1` by as many clients as there are sessions. Latencies are in ms. */
-export async function crowd(daemon, sessions, seconds) {
-  const script = path.join(daemon.folder, "crowd.lua");
-  fs.writeFileSync(script, lua(sessions));
-  const count = `${sessions.length}`;
-  const url = `http://127.0.0.1:${daemon.port}/api/v1/executions/repl`;
+export function repls(daemon, sessions, seconds) {
+  const bodies = sessions.map((session_id) => ({ session_id, input: "1+1" }));
+  return posts(daemon, "executions/repl", bodies, seconds);
+}
+
+/** One round of new sessions by one client; they are left open. */
+export function creates(daemon, template, seconds) {
+  return posts(daemon, "sessions", [daemon.sessionRequest(template)], seconds);
+}
+
+async function posts(daemon, route, bodies, seconds) {
+  const script = path.join(daemon.folder, "posts.lua");
+  fs.writeFileSync(script, lua(bodies));
+  const count = `${bodies.length}`;
+  const url = `http://127.0.0.1:${daemon.port}/api/v1/${route}`;
   const args = ["-t", count, "-c", count, "-d", `${seconds}s`, "-s", script, url];
   const said = await output("wrk", args, { timeoutMs: (seconds + 30) * 1000 });
   const figures = JSON.parse(/^FIGURES (.*)$/m.exec(said)[1]);
@@ -32,17 +42,17 @@ export async function crowd(daemon, sessions, seconds) {
   };
 }
 
-function lua(sessions) {
-  return `local sessions = { ${sessions.map((id) => `"${id}"`).join(", ")} }
+function lua(bodies) {
+  return `local bodies = { ${bodies.map((body) => `[==[${JSON.stringify(body)}]==]`).join(", ")} }
 local threads = 0
 function setup(thread)
   threads = threads + 1
-  thread:set("session", sessions[threads])
+  thread:set("body", bodies[threads])
 end
 function init(args)
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/json"
-  wrk.body = '{"session_id":"' .. session .. '","input":"1+1"}'
+  wrk.body = body
 end
 function done(summary, latency, requests)
   local errors = summary.errors

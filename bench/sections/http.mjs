@@ -4,7 +4,7 @@ import { Connection } from "../lib/http_client.mjs";
 import { Daemon, RESIDENT } from "../lib/daemon.mjs";
 import { commitFloor, fdatasync } from "../lib/machine.mjs";
 import { ofRounds, summarize } from "../lib/stats.mjs";
-import { crowd, hasWrk } from "../lib/wrk.mjs";
+import * as byWrk from "../lib/wrk.mjs";
 
 const CROWD = 16;
 
@@ -12,7 +12,7 @@ export async function run(context) {
   const { sizes } = context;
   const folder = context.folder("http");
   const daemon = await Daemon.start({ ...context.daemon(folder), args: RESIDENT(1000) });
-  const wrk = await hasWrk();
+  const wrk = await byWrk.hasWrk();
   const rounds = {
     append: [],
     overwrite: [],
@@ -20,7 +20,9 @@ export async function run(context) {
     store: [],
     health: [],
     create: [],
+    create_wrk: [],
     repl: [],
+    repl_wrk: [],
     crowd: [],
   };
   try {
@@ -43,11 +45,18 @@ export async function run(context) {
       await disk();
       rounds.health.push(await times(sizes.health, () => daemon.health()));
       rounds.create.push(await creates(daemon, template, sizes.create));
+      if (wrk) {
+        rounds.create_wrk.push(await byWrk.creates(daemon, template, 1));
+        await daemon.closeAllBut(sessions);
+      }
       await disk();
       rounds.repl.push(await times(sizes.repl, () => daemon.repl(sessions[0], "1+1")));
+      if (wrk) {
+        rounds.repl_wrk.push(await byWrk.repls(daemon, sessions.slice(0, 1), 2));
+      }
       rounds.crowd.push(
         wrk
-          ? await crowd(daemon, sessions, sizes.crowdSeconds)
+          ? await byWrk.repls(daemon, sessions, sizes.crowdSeconds)
           : await crowdByNode(daemon, sessions, sizes.repl),
       );
     }
