@@ -15,9 +15,10 @@ pub const FUEL_PER_CPU_MS: u64 = 9_000_000;
 /// what a record of the store holds, the rest of which is for the result.
 pub const MAX_INPUT_BYTES: usize = vm_storage::MAX_RECORD_BYTES / 2;
 
-/// Fuel after which a running script lets the scheduler have its worker: some 60 microseconds. It
-/// costs nothing measurable at this size, and a tenth of the speed at a tenth of it.
-pub(crate) const FUEL_PER_SLICE: u64 = 500_000;
+/// Fuel after which a running script lets the scheduler have its worker: some 220 microseconds. A quarter
+/// of it costs a script a tenth of its speed, since each slice is a turn through the queues, and what runs
+/// beside busy scripts waits hardly less: the system shares the cores among the slots' threads.
+pub(crate) const FUEL_PER_SLICE: u64 = 2_000_000;
 
 /// Fuel for what the guest does before a script runs: it initialises with some 30 million, and
 /// begins a session with far fewer. A guest that takes more is stopped.
