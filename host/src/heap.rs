@@ -68,7 +68,13 @@ impl Heap {
     /// The heap of a session in which nothing has run.
     pub(crate) fn new(image: Arc<[u8]>) -> Self {
         let memory_bytes = image.len();
-        Self { image, pages: BTreeMap::new(), memory_bytes, is_image: true, stored: Stored::default() }
+        Self {
+            image,
+            pages: BTreeMap::new(),
+            memory_bytes,
+            is_image: true,
+            stored: Stored::default(),
+        }
     }
 
     /// Whether nothing was committed yet, so that a restored session is a new one.
