@@ -10,9 +10,10 @@
 //!   a loop that calls something      counts its operators at each turn, and looks
 //!   a loop of nothing but operators  counts them, and traps when it is far below zero
 //!   a function of a cycle of calls   counts when it is entered, and looks
+//!   one from which much is called    the same
 //!   a function of some size          counts when it is entered
 //!   a call by pointer                counts, and looks
-//!   a copy or fill of memory         counts its bytes, and looks
+//!   a copy or fill                   counts its bytes, or elements of a table, and looks
 //! ```
 //!
 //! To look is to call the host when the counter is below zero: it gives more, or does not return. A call
@@ -20,11 +21,11 @@
 //! whose bound is the host's to set: with more than what a pass over all of the memory counts, no loop of
 //! `QuickJS` meets it.
 //!
-//! Invariant: nothing runs without counting for longer than it takes to run through each function once.
+//! Invariant: between two looks no more than [`MAX_UNSEEN`] operators run, but in the overdraft.
 
 use crate::abi::{METER_MODULE, exports, meter_imports};
 use crate::split::SplitError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use wasm_encoder::reencode::{Error as ReencodeError, Reencode};
 use wasm_encoder::{
     BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, ElementSection, EntityType,
@@ -36,14 +37,18 @@ use wasmparser::{
 };
 
 /// Version of what counts and how much: code that was metered by another is metered anew.
-pub const METER_VERSION: u32 = 2;
+pub const METER_VERSION: u32 = 3;
 
 /// The most that one turn of a loop counts, which is the number of operators in it.
 pub const MAX_TURN_COST: u32 = 32;
-/// The most that entering a function counts, which is the number of operators in it.
+/// What entering a function that looks counts, and the most that another does, which is the number of
+/// operators in it.
 const MAX_ENTRY_COST: u32 = 48;
 /// Operators of a function that is too small to count where it is in no cycle.
 const SMALL_FUNCTION: u32 = 60;
+/// Operators that may run from a function's entry, in it and in what it calls by name, loops apart,
+/// before it looks itself: calls that each call twice would double them without an end.
+const MAX_UNSEEN: u64 = 1 << 13;
 /// What a call by pointer counts.
 const INDIRECT_CALL_COST: u32 = 16;
 
@@ -68,8 +73,8 @@ struct Body {
     operators: u32,
     /// In the order in which they begin.
     loops: Vec<Loop>,
-    /// The defined functions that it calls by name.
-    callees: BTreeSet<usize>,
+    /// The defined functions that it calls by name, and in how many places.
+    callees: BTreeMap<usize, u64>,
 }
 
 struct Loop {
@@ -92,9 +97,9 @@ pub fn metered(code: &[u8]) -> Result<Vec<u8>, SplitError> {
     // What is added could otherwise be named by code that names what it does not have.
     Validator::new().validate_all(code)?;
     let shape = Shape::of(code)?;
-    let in_cycles = shape.cycle_breakers();
+    let looking = shape.looking();
     let mut encoder =
-        Metering { shape: &shape, in_cycles: &in_cycles, next: 0, unlikely: BranchHints::new() };
+        Metering { shape: &shape, looking: &looking, next: 0, unlikely: BranchHints::new() };
     let mut module = Module::new();
     let mut has_globals = false;
     for payload in Parser::new(0).parse_all(code) {
@@ -208,6 +213,38 @@ impl Shape {
         Ok(shape)
     }
 
+    /// Defined functions that look when they are entered: those that break the cycles, and those from
+    /// which much would run unseen.
+    fn looking(&self) -> BTreeSet<usize> {
+        let mut looking = self.cycle_breakers();
+        let mut unseen: Vec<Option<u64>> = vec![None; self.bodies.len()];
+        for function in 0..self.bodies.len() {
+            // What it calls comes first.
+            let mut open = vec![function];
+            while let Some(&function) = open.last() {
+                let callees = &self.bodies[function].callees;
+                let of = |callee: &usize| {
+                    if looking.contains(callee) { Some(1) } else { unseen[*callee] }
+                };
+                let before = open.len();
+                open.extend(callees.keys().filter(|callee| of(callee).is_none()));
+                if open.len() > before && unseen[function].is_none() {
+                    continue;
+                }
+                open.truncate(before - 1);
+                let called = callees.iter().fold(0, |sum: u64, (callee, places)| {
+                    sum.saturating_add(of(callee).unwrap_or(0).saturating_mul(*places))
+                });
+                let all = called.saturating_add(self.bodies[function].operators.into());
+                unseen[function] = Some(all);
+                if all > MAX_UNSEEN {
+                    looking.insert(function);
+                }
+            }
+        }
+        looking
+    }
+
     /// Defined functions without which none would call each other in a circle, but by pointer.
     fn cycle_breakers(&self) -> BTreeSet<usize> {
         let mut graph = Graph::of(&self.bodies);
@@ -223,7 +260,7 @@ impl Shape {
 
 impl Body {
     fn of(body: &FunctionBody<'_>, imported_functions: u32) -> Result<Self, SplitError> {
-        let mut found = Self { operators: 0, loops: Vec::new(), callees: BTreeSet::new() };
+        let mut found = Self { operators: 0, loops: Vec::new(), callees: BTreeMap::new() };
         // The loop that each open block is, if it is one; the function's own is the first.
         let mut open: Vec<Option<usize>> = vec![None];
         for operator in body.get_operators_reader()? {
@@ -245,7 +282,7 @@ impl Body {
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                     found.note_call(&open);
                     if let Some(defined) = function_index.checked_sub(imported_functions) {
-                        found.callees.insert(defined as usize);
+                        *found.callees.entry(defined as usize).or_default() += 1;
                     }
                 }
                 Operator::MemoryGrow { .. } => found.note_call(&open),
@@ -275,7 +312,16 @@ fn calls_by_pointer(operator: &Operator<'_>) -> bool {
 }
 
 fn counts_bytes(operator: &Operator<'_>) -> bool {
-    matches!(operator, Operator::MemoryCopy { .. } | Operator::MemoryFill { .. })
+    matches!(
+        operator,
+        Operator::MemoryCopy { .. }
+            | Operator::MemoryFill { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableInit { .. }
+            | Operator::TableGrow { .. }
+    )
 }
 
 /// Who calls whom.
@@ -289,7 +335,8 @@ struct Graph {
 
 impl Graph {
     fn of(bodies: &[Body]) -> Self {
-        let calls: Vec<_> = bodies.iter().map(|body| body.callees.clone()).collect();
+        let calls: Vec<BTreeSet<_>> =
+            bodies.iter().map(|body| body.callees.keys().copied().collect()).collect();
         let mut called_by = vec![BTreeSet::new(); calls.len()];
         for (caller, callees) in calls.iter().enumerate() {
             for callee in callees {
@@ -333,7 +380,8 @@ impl Graph {
 /// Encodes a module again, with the meter.
 struct Metering<'a> {
     shape: &'a Shape,
-    in_cycles: &'a BTreeSet<usize>,
+    /// The functions that look when they are entered.
+    looking: &'a BTreeSet<usize>,
     /// The next function body's number, of those defined.
     next: usize,
     /// The branches that are taken when something is used up.
@@ -374,11 +422,11 @@ impl Reencode for Metering<'_> {
             unlikely: Vec::new(),
         };
         let Body { operators, loops, .. } = &shape.bodies[nth];
-        let entry_cost = (*operators).min(MAX_ENTRY_COST);
-        if self.in_cycles.contains(&nth) {
-            meter.count(&mut function, entry_cost, Then::Look);
+        if self.looking.contains(&nth) {
+            // However small it is: it stands for what it calls.
+            meter.count(&mut function, MAX_ENTRY_COST, Then::Look);
         } else if *operators >= SMALL_FUNCTION {
-            meter.count(&mut function, entry_cost, Then::GoOn);
+            meter.count(&mut function, (*operators).min(MAX_ENTRY_COST), Then::GoOn);
         }
         let mut loops = loops.iter();
         for operator in body.get_operators_reader()? {
@@ -491,6 +539,7 @@ mod tests {
             (loop $turn (call $take (local.get 0)) (loop) (br_if $turn (local.get 0)))
             (memory.fill (local.get 0) (i32.const 0) (i32.const 8))
             (memory.copy (local.get 0) (i32.const 0) (i32.const 8))
+            (table.fill (local.get 0) (ref.null func) (i32.const 1))
             (drop (call_indirect (param i32) (result i32) (local.get 0) (i32.const 0)))
             (call $itself (local.get 0)))
         (func $larger (drop (call $itself (i32.const 1)))
@@ -504,7 +553,7 @@ mod tests {
     fn the_version_is_another_when_the_meter_is() {
         let metered = metered(&wat::parse_str(ALL).unwrap()).unwrap();
         let hash = format!("{:x}", Sha256::digest(metered));
-        assert_eq!((METER_VERSION, &hash[..16]), (2, "c9618d67e8811fb4"));
+        assert_eq!((METER_VERSION, &hash[..16]), (3, "2341af1cb89f1451"));
     }
 
     #[test]
@@ -513,10 +562,13 @@ mod tests {
         let shape = Shape::of(&code).unwrap();
         let breakers = shape.cycle_breakers();
         let mut graph = Graph::of(&shape.bodies);
-        breakers.iter().for_each(|function| graph.remove(*function));
+        for function in &breakers {
+            graph.remove(*function);
+        }
         graph.drop_what_is_in_no_cycle();
         assert!(graph.left.is_empty(), "{:?}", graph.left);
-        // Few of them, so that what is small stays fast.
-        assert!(breakers.len() * 10 < shape.bodies.len(), "{} functions", breakers.len());
+        // Few look, so that what is small stays fast.
+        let looking = shape.looking().len();
+        assert!(looking * 5 < shape.bodies.len(), "{looking} of {}", shape.bodies.len());
     }
 }
