@@ -1,5 +1,6 @@
 //! The guest that every session runs: `QuickJS` on the javy crate, compiled to WebAssembly, embedded
-//! here as bytes; and the types of the border between it and the host.
+//! here as bytes; the types of the border between it and the host; and what the host makes of its code
+//! before it compiles it: split from its memory, and metered.
 //!
 //! Invariant: [`wasm`] and [`sha256`] describe the same artifact (a test compares them). Running
 //! it is the host's part.
