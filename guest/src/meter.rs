@@ -21,7 +21,8 @@
 //! whose bound is the host's to set: with more than what a pass over all of the memory counts, no loop of
 //! `QuickJS` meets it.
 //!
-//! Invariant: between two looks no more than [`MAX_UNSEEN`] operators run, but in the overdraft.
+//! Invariant: what runs between two looks, but for the overdraft, is bounded by the code alone: a function
+//! is run through once, and what it calls has no more than [`MAX_UNSEEN`] operators each.
 
 use crate::abi::{METER_MODULE, exports, meter_imports};
 use crate::split::SplitError;

@@ -29,7 +29,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 
 async fn out_of_fuel(mut caller: Caller<'_, State>) -> wasmtime::Result<()> {
     tokio::task::yield_now().await;
-    let Some(metered) = caller.data().fuel else { return Ok(()) };
+    // None was given to an instance whose counter is not known.
+    let Some(metered) = caller.data().fuel else { return Err(Trap::OutOfFuel.into()) };
     // A guest that asks before its slice is used up loses the rest of it.
     let overdraft = count(metered.counter, &mut caller).min(0);
     match metered.beyond.saturating_add_signed(overdraft) {
