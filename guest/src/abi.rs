@@ -71,6 +71,9 @@ pub mod script_flags {
     pub const STRICT: u32 = 1;
     /// No event tells the script's value.
     pub const QUIET: u32 = 2;
+    /// The script is a line of a REPL: its declarations take the place of earlier ones, and an object
+    /// literal alone is an expression.
+    pub const REPL: u32 = 4;
 }
 
 /// A number that no function of the guest gives.

@@ -7,6 +7,7 @@ pub(crate) mod decode;
 mod files;
 mod output;
 mod sources;
+mod wait;
 mod witness;
 
 pub(crate) use files::{Access, Files};
@@ -46,6 +47,7 @@ pub(crate) enum Stop {
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, State::wasi)?;
     sources::add_to_linker(linker)?;
+    wait::add_to_linker(linker)?;
     linker.func_wrap(HOST_MODULE, "emit", emit)?;
     linker.func_wrap_async(HOST_MODULE, "call", |caller, args| Box::new(call(caller, args)))?;
     linker.func_wrap(HOST_MODULE, "take", take)?;

@@ -55,6 +55,10 @@ unsafe extern "C" {
         b: *const u8,
         b_len: usize,
     ) -> i64;
+    /// Waits until the host has an answer to give, or for so many milliseconds; gives how many
+    /// answers there are.
+    #[link_name = "wait"]
+    fn wait_for_host(milliseconds: u64) -> u32;
     /// Copies the answer of the last call into a buffer of the length it said.
     fn take(buffer: *mut u8, len: usize);
 }
@@ -63,6 +67,28 @@ unsafe extern "C" {
 unsafe extern "C" {
     /// Fills a buffer with random bytes; gives an error number, or 0.
     fn random_get(buffer: *mut u8, len: usize) -> i32;
+    /// Writes the nanoseconds that a clock shows; gives an error number, or 0.
+    fn clock_time_get(clock: i32, precision: u64, time: *mut u64) -> i32;
+}
+
+/// WASI's number of the clock that never goes back.
+const MONOTONIC: i32 = 1;
+
+/// Milliseconds of the session's clock.
+pub(crate) fn monotonic_ms() -> u64 {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes one number where there is one.
+    let error = unsafe { clock_time_get(MONOTONIC, 0, &raw mut nanoseconds) };
+    if error != 0 {
+        core::arch::wasm32::unreachable();
+    }
+    nanoseconds / 1_000_000
+}
+
+/// Gives the processor up for so many milliseconds.
+pub(crate) fn wait(milliseconds: u64) {
+    // SAFETY: it takes and gives numbers. No answer is outstanding: every call is answered at once.
+    unsafe { wait_for_host(milliseconds) };
 }
 
 /// Random bits of the host's. A host that has none to give has no session go on.

@@ -3,15 +3,17 @@
 //!
 //! ```text
 //!  source ──compile──▶ bytecode ──start──▶ completion ──drain──▶ value | exception event
-//!                       ▲    │
+//!                       ▲    │                                jobs, timers
 //!                       └────┴─ kept by the host for the template's next session
 //! ```
 //!
-//! Invariant: between [`drain`] and the next start there is no completion and no pending job.
+//! It is over when nothing is pending any more, or as soon as something failed that nothing handled.
+//!
+//! Invariant: between [`drain`] and the next start there is no completion, pending job or timer.
 
 use crate::inspect::{self, error_text};
 use crate::raw::{self, PromiseState, eval_flags};
-use crate::{abi, json, state, text};
+use crate::{abi, json, state, text, timers};
 use javy::quickjs::{Ctx, Persistent, Result, Value};
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -20,6 +22,9 @@ use std::ffi::CStr;
 const FLAG_STRICT: u32 = 1;
 /// No event tells the value, as for startup files and libraries.
 const FLAG_QUIET: u32 = 2;
+
+/// The script is a line of a REPL: see [`compile`].
+const FLAG_REPL: u32 = 4;
 
 /// First byte of a compiled script that may await at its top level.
 const COMPILED_ASYNC: u8 = 1;
@@ -95,7 +100,7 @@ pub(crate) fn compile_source(name: &[u8], source: &[u8], flags: u32) -> Option<V
 
 /// Runs all pending jobs and reports what the script came to.
 pub(crate) fn drain(flags: u32) -> Outcome {
-    let failed_job = run_jobs();
+    let failed_job = run_turns();
     let Some(completion) = COMPLETION.take() else { return Outcome::Value };
     let report: std::result::Result<Option<Report>, Thrown> = in_context(|ctx| {
         let settled = settle(ctx, completion)?;
@@ -106,6 +111,7 @@ pub(crate) fn drain(flags: u32) -> Outcome {
     });
     // Showing the value may have run a `toJSON`, which may have queued jobs of its own.
     let failed_job = failed_job.or(run_jobs());
+    timers::clear();
     in_context(|ctx| {
         let unhandled = state::take_rejection(ctx);
         let failed_job = failed_job.and_then(|error| error.restore(ctx).ok());
@@ -128,6 +134,24 @@ fn in_context<R>(f: impl FnOnce(&Ctx<'_>) -> R) -> R {
     state::with(|state| state.runtime.context().with(|ctx| f(&ctx)))
 }
 
+/// Runs jobs and timers until none is pending or something failed; gives what one of them threw.
+fn run_turns() -> Option<Persistent<Value<'static>>> {
+    let mut failed = run_jobs();
+    let threw = || COMPLETION.with_borrow(|done| matches!(done, Some(Completion::Threw(_))));
+    while failed.is_none()
+        && !threw()
+        && !state::has_rejection()
+        && let Some(callback) = timers::next()
+    {
+        failed = in_context(|ctx| {
+            let called = callback.call(ctx);
+            called.err().map(|_| Persistent::save(ctx, ctx.catch()))
+        });
+        failed = failed.or(run_jobs());
+    }
+    failed
+}
+
 /// Runs jobs until none is pending; gives what the first failing one threw.
 fn run_jobs() -> Option<Persistent<Value<'static>>> {
     let mut failed = None;
@@ -142,19 +166,42 @@ fn run_jobs() -> Option<Persistent<Value<'static>>> {
     failed
 }
 
-/// Compiles a script. One that says `await` is taken for one that awaits at its top level; when
-/// that is not its syntax after all, as in `var await`, it is compiled as the plain script it is.
+/// Compiles a script. A line of a REPL that is an object literal alone is one, as in Node, unless
+/// that is not its syntax: then it is the block it looks like.
 fn compile<'js>(ctx: &Ctx<'js>, name: &[u8], source: &[u8], flags: u32) -> Result<Compiled<'js>> {
     let name = CStr::from_bytes_until_nul(name).unwrap_or_default();
     let strict = if flags & FLAG_STRICT == 0 { 0 } else { eval_flags::STRICT };
+    if flags & FLAG_REPL == 0 {
+        return compile_text(ctx, name, source, strict);
+    }
+    let flags = strict | eval_flags::REDECLARE;
+    let text = source.strip_suffix(&[0]).unwrap_or_default();
+    if text.trim_ascii_start().starts_with(b"{") && !text.trim_ascii_end().ends_with(b";") {
+        let object = [b"(", text, b"\n)\0"].concat();
+        match compile_text(ctx, name, &object, flags) {
+            Ok(object) => return Ok(object),
+            Err(_) => drop(ctx.catch()),
+        }
+    }
+    compile_text(ctx, name, source, flags)
+}
+
+/// Compiles a text. One that says `await` is taken for one that awaits at its top level; when that
+/// is not its syntax after all, as in `var await`, it is compiled as the plain script it is.
+fn compile_text<'js>(
+    ctx: &Ctx<'js>,
+    name: &CStr,
+    source: &[u8],
+    flags: i32,
+) -> Result<Compiled<'js>> {
     let plain = |ctx: &Ctx<'js>| {
-        let function = raw::compile(ctx, name, source, strict)?;
+        let function = raw::compile(ctx, name, source, flags)?;
         Ok(Compiled { function, awaits: false })
     };
     if !source.windows(5).any(|window| window == b"await") {
         return plain(ctx);
     }
-    match raw::compile(ctx, name, source, strict | eval_flags::ASYNC) {
+    match raw::compile(ctx, name, source, flags | eval_flags::ASYNC) {
         Ok(function) => Ok(Compiled { function, awaits: true }),
         Err(error) => {
             let thrown = ctx.catch();

@@ -16,3 +16,4 @@ mod reserve;
 mod session;
 mod state;
 mod text;
+mod timers;

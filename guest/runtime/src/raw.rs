@@ -16,6 +16,9 @@ pub(crate) mod eval_flags {
     pub(crate) const STRICT: i32 = qjs::JS_EVAL_FLAG_STRICT as i32;
     /// `await` at the top level; running such a script gives a promise of `{value}`.
     pub(crate) const ASYNC: i32 = qjs::JS_EVAL_FLAG_ASYNC as i32;
+    /// What the script declares takes the place of what earlier ones declared: a flag of
+    /// `patches/redeclarations.patch`.
+    pub(crate) const REDECLARE: i32 = 1 << 8;
 }
 
 /// Takes ownership of a value that QuickJS returned, an exception becoming an error.

@@ -2,7 +2,7 @@
 
 use crate::primordials::Primordials;
 use crate::state::{self, State};
-use crate::{abi, console, raw, require, reserve};
+use crate::{abi, console, raw, require, reserve, timers};
 use fastrand::Rng;
 use javy::quickjs::{Ctx, Object, Result, Value};
 use javy::{BytecodeStripping, Config, Runtime};
@@ -46,6 +46,7 @@ pub(crate) fn initialize() {
 fn globals(ctx: &Ctx<'_>) -> Result<()> {
     console::install(ctx)?;
     require::install(ctx)?;
+    timers::install(ctx)?;
     let math: Object = ctx.globals().get("Math")?;
     let random = javy::quickjs::Function::new(ctx.clone(), random)?;
     math.set("random", random.with_name("random")?.with_length(0)?)?;

@@ -55,6 +55,11 @@ pub(crate) fn forget_rejection(promise: &Value<'_>) {
     REJECTIONS.with_borrow_mut(|open| open.retain(|rejection| rejection.identity != identity));
 }
 
+/// Whether a promise is rejected that nothing handled.
+pub(crate) fn has_rejection() -> bool {
+    REJECTIONS.with_borrow(|open| !open.is_empty())
+}
+
 /// Takes the reason of the first promise still rejected without a handler, and forgets the rest.
 pub(crate) fn take_rejection<'js>(ctx: &Ctx<'js>) -> Option<Value<'js>> {
     let first = REJECTIONS.with_borrow_mut(|open| open.drain(..).next())?;

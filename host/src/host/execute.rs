@@ -135,10 +135,11 @@ impl Host {
             (live, turn) = self.enter(live.id).await?;
         };
         let settings = &slot.session.template.settings;
-        let flags = if settings.runtime.strict { script_flags::STRICT } else { 0 };
+        let mut flags = if settings.runtime.strict { script_flags::STRICT } else { 0 };
         let (spec, name, source, inputs) = match source {
             Source::Repl { input } => {
                 let source = input.clone().into_bytes();
+                flags |= script_flags::REPL;
                 (Spec::repl(input), REPL_NAME.to_owned(), source, None)
             }
             Source::File { path, args, env } => {

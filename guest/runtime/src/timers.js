@@ -1,0 +1,68 @@
+// The timers of the realm. Which of them is due, and when, is the guest's: see timers.rs.
+(native => {
+    'use strict';
+    const MAX_DELAY = 2147483647;
+    const toPrimitive = Symbol.toPrimitive;
+    const { TypeError, Number } = globalThis;
+
+    const checked = callback => {
+        if (typeof callback !== 'function') {
+            const error = new TypeError('The "callback" argument must be of type function');
+            error.code = 'ERR_INVALID_ARG_TYPE';
+            throw error;
+        }
+        return callback;
+    };
+    // As Node has it, what is longer than 32 bits hold is as short as can be.
+    const milliseconds = delay => {
+        delay = Number(delay);
+        return delay >= 0 ? (delay <= MAX_DELAY ? delay : 1) : 0;
+    };
+
+    let timeoutId, immediateId;
+
+    class Timeout {
+        #id;
+        constructor(id) { this.#id = id }
+        static { timeoutId = value => #id in value ? value.#id : undefined }
+        ref() { native.keep(this.#id, true); return this }
+        unref() { native.keep(this.#id, false); return this }
+        hasRef() { return native.isKept(this.#id) }
+        refresh() { native.restart(this.#id); return this }
+        close() { native.stop(this.#id); return this }
+        [toPrimitive]() { return this.#id }
+    }
+
+    class Immediate {
+        #id;
+        constructor(id) { this.#id = id }
+        static { immediateId = value => #id in value ? value.#id : undefined }
+        ref() { native.keep(this.#id, true); return this }
+        unref() { native.keep(this.#id, false); return this }
+        hasRef() { return native.isKept(this.#id) }
+    }
+
+    const isObject = value => typeof value === 'object' && value !== null;
+    const clear = timer => {
+        const id = isObject(timer) ? timeoutId(timer) : Number(timer);
+        if (id !== undefined) native.stop(id);
+    };
+
+    return {
+        setTimeout(callback, delay, ...args) {
+            return new Timeout(native.start(checked(callback), milliseconds(delay), false, args));
+        },
+        setInterval(callback, delay, ...args) {
+            return new Timeout(native.start(checked(callback), milliseconds(delay), true, args));
+        },
+        setImmediate(callback, ...args) {
+            return new Immediate(native.immediate(checked(callback), args));
+        },
+        clearTimeout(timer) { clear(timer) },
+        clearInterval(timer) { clear(timer) },
+        clearImmediate(immediate) {
+            const id = isObject(immediate) ? immediateId(immediate) : undefined;
+            if (id !== undefined) native.stop(id);
+        },
+    };
+})
