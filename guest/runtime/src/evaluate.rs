@@ -13,7 +13,7 @@
 
 use crate::inspect::{self, error_text};
 use crate::raw::{self, PromiseState, eval_flags};
-use crate::{abi, json, state, text, timers};
+use crate::{abi, json, reserve, state, text, timers};
 use javy::quickjs::{Ctx, Persistent, Result, Value};
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -240,6 +240,10 @@ fn settle<'js>(ctx: &Ctx<'js>, completion: Completion) -> std::result::Result<Va
                 // The object holds what the last expression gave, so that a promise stays one.
                 Some(holder) => raw::own_data(&holder, "value")
                     .unwrap_or_else(|| Value::new_undefined(ctx.clone())),
+                // The job that would have gone on could not be queued.
+                None if reserve::ran_out() => {
+                    return Err(Persistent::save(ctx, raw::memory_error(ctx)));
+                }
                 None => return Ok(promise),
             }
         }

@@ -349,6 +349,13 @@ unsafe extern "C" {
     fn vm_set_memory_error(error: qjs::JSValue);
 }
 
+/// The error of a memory that ran out.
+pub(crate) fn memory_error<'js>(ctx: &Ctx<'js>) -> Value<'js> {
+    // SAFETY: it throws in a live context.
+    unsafe { qjs::JS_ThrowOutOfMemory(ctx.as_raw().as_ptr()) };
+    ctx.catch()
+}
+
 /// Makes the error that is thrown when there is no memory to make one.
 pub(crate) fn set_memory_error(ctx: &Ctx<'_>) -> Result<()> {
     const ERROR: &str =

@@ -17,12 +17,19 @@ const ARENA_BYTES: usize = 512 * 1024;
 unsafe extern "C" {
     fn vm_reserve_begin();
     fn vm_reserve_end() -> i32;
+    fn vm_has_run_out() -> i32;
 }
 
 /// Sees before an execution that it has room to run.
 pub(crate) fn begin() {
     // SAFETY: it has no argument and keeps no pointer but its own.
     unsafe { vm_reserve_begin() }
+}
+
+/// Whether memory ran out in this execution.
+pub(crate) fn ran_out() -> bool {
+    // SAFETY: it has no argument and only looks at what is its own.
+    unsafe { vm_has_run_out() != 0 }
 }
 
 /// Sees at the end of an execution that the next one will have room to run. A guest that has none

@@ -21,6 +21,23 @@ async fn assert_goes_on(test: &TestHost, session: SessionId) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_script_whose_memory_ran_out_while_it_awaits_is_no_success() {
+    let test = TestHost::start().await;
+    // Where exactly memory ends is a matter of what was there before.
+    for padding in 0..16 {
+        let template = limited(|limits| (limits.mem_mb, limits.cpu_ms) = (16, 20_000));
+        let session = test.session(template).await;
+        test.repl(session, &format!("var held = new Uint8Array({padding} * 1_000)")).await;
+        let script = "const again = () => Promise.reject(1).finally(again); await again()";
+        let execution = test.repl(session, script).await.execution;
+        assert_eq!(execution.status, ExecutionStatus::Error, "{padding}: {:?}", execution.result);
+        assert_eq!(execution.error.unwrap().message, "InternalError: out of memory", "{padding}");
+        assert_goes_on(&test, session).await;
+        test.host.close_session(session).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spent_fuel_is_a_timeout() {
     let test = TestHost::start().await;
     for script in ["for (;;);", "for (;;) await 1", "/(a+)+$/.test('a'.repeat(40) + 'b')"] {
