@@ -19,33 +19,31 @@
         return delay >= 0 ? (delay <= MAX_DELAY ? delay : 1) : 0;
     };
 
-    let timeoutId, immediateId;
+    let idOf;
 
-    class Timeout {
+    class Handle {
         #id;
         constructor(id) { this.#id = id }
-        static { timeoutId = value => #id in value ? value.#id : undefined }
-        ref() { native.keep(this.#id, true); return this }
-        unref() { native.keep(this.#id, false); return this }
-        hasRef() { return native.isKept(this.#id) }
-        refresh() { native.restart(this.#id); return this }
-        close() { native.stop(this.#id); return this }
-        [toPrimitive]() { return this.#id }
-    }
-
-    class Immediate {
-        #id;
-        constructor(id) { this.#id = id }
-        static { immediateId = value => #id in value ? value.#id : undefined }
+        static { idOf = value => #id in value ? value.#id : undefined }
         ref() { native.keep(this.#id, true); return this }
         unref() { native.keep(this.#id, false); return this }
         hasRef() { return native.isKept(this.#id) }
     }
 
-    const isObject = value => typeof value === 'object' && value !== null;
-    const clear = timer => {
-        const id = isObject(timer) ? timeoutId(timer) : Number(timer);
-        if (id !== undefined) native.stop(id);
+    class Immediate extends Handle {}
+
+    class Timeout extends Handle {
+        refresh() { native.restart(idOf(this)); return this }
+        close() { native.stop(idOf(this)); return this }
+        [toPrimitive]() { return idOf(this) }
+    }
+
+    // Each clears what any of the three gave, as the web has it for the first two.
+    const clear = handle => {
+        const type = typeof handle;
+        if (type === 'object' && handle !== null) handle = idOf(handle);
+        else if (type === 'string') handle = Number(handle);
+        if (typeof handle === 'number') native.stop(handle);
     };
 
     return {
@@ -60,9 +58,6 @@
         },
         clearTimeout(timer) { clear(timer) },
         clearInterval(timer) { clear(timer) },
-        clearImmediate(immediate) {
-            const id = isObject(immediate) ? immediateId(immediate) : undefined;
-            if (id !== undefined) native.stop(id);
-        },
+        clearImmediate(immediate) { clear(immediate) },
     };
 })

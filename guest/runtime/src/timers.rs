@@ -13,7 +13,7 @@
 use crate::{abi, raw};
 use javy::quickjs::function::Rest;
 use javy::quickjs::{Ctx, Function, Object, Persistent, Result, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The functions of the realm, in terms of those that [`install`] gives them.
@@ -63,6 +63,9 @@ struct Timers {
 
 thread_local! {
     static TIMERS: RefCell<Timers> = RefCell::default();
+    /// Whether this execution asked for any. Most do not, and to look only here spares them a page of
+    /// memory written.
+    static ASKED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Puts the functions on the global object.
@@ -87,17 +90,22 @@ pub(crate) fn install<'js>(ctx: &Ctx<'js>) -> Result<()> {
 
 /// The next callback, once it is time for it; `None` when there is none to wait for.
 pub(crate) fn next() -> Option<Callback> {
-    loop {
+    while ASKED.get() {
         match with(Timers::step) {
             Step::Call(callback) => return Some(callback),
             Step::Wait(milliseconds) => abi::wait(milliseconds),
             Step::End => return None,
         }
     }
+    None
 }
 
 /// Forgets all that are left.
 pub(crate) fn clear() {
+    if !ASKED.get() {
+        return;
+    }
+    ASKED.set(false);
     // A callback may be the last to hold an object, but runs nothing when it goes.
     let left = TIMERS.take();
     TIMERS.with_borrow_mut(|timers| timers.last_id = left.last_id);
@@ -155,6 +163,7 @@ impl Timers {
     }
 
     fn add(&mut self, callback: Callback, when: When) -> u32 {
+        ASKED.set(true);
         self.last_id = self.last_id.wrapping_add(1).max(1);
         let id = self.last_id;
         self.all.insert(id, Timer { callback, when, keeps: true });

@@ -240,7 +240,7 @@ async fn errors_are_printed_with_their_frames() {
     let sessions = Sessions::start().await;
     let input = "function f() { return new TypeError('m') }; console.error('failed:', f())";
     let text = printed(&sessions, input).await;
-    assert_eq!(text, ["failed: TypeError: m\n    at f (<repl>:1:26)\n    at <eval> (<repl>:1:69)"]);
+    assert_eq!(text, ["failed: TypeError: m\n    at f (<repl>:1:27)\n    at <eval> (<repl>:1:70)"]);
 }
 
 #[tokio::test]

@@ -66,9 +66,9 @@ setTimeout(function later() { missing }, 1); 5";
         let finished = test.repl(session, &script).await;
         assert_eq!(finished.execution.error.unwrap().message, "Error: no", "{failing}");
     }
-    let refused = "let stack;\ntry { setTimeout('text') } catch (error) { stack = error.code + error.stack } stack";
+    let refused = "let stack; try { setTimeout('text') } catch (error) { stack = error.code + error.stack } stack";
     let shown = test.preview(session, refused).await;
-    assert_eq!(shown, r"'ERR_INVALID_ARG_TYPE    at <eval> (<repl>:2:7)\n'");
+    assert_eq!(shown, r"'ERR_INVALID_ARG_TYPE    at <eval> (<repl>:1:18)\n'");
 }
 
 #[tokio::test]

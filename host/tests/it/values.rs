@@ -536,13 +536,13 @@ async fn built_ins_that_a_script_replaced_are_not_called() {
 #[rustfmt::skip]
 async fn errors_are_shown_with_their_frames() {
     check(&[
-        ("new Error('m')", "Error: m\n    at <eval> (<repl>:1:4)"),
-        ("class NotFound extends Error { constructor(m) { super(m); this.code = 404 } }; new NotFound('x')", "NotFound [Error]: x\n    at NotFound (<repl>:1:48)\n    at <eval> (<repl>:1:83) {\n  code: 404\n}"),
-        ("function f() { return new TypeError('deep') }; ({a: [f()]})", "{\n  a: [\n    TypeError: deep\n        at f (<repl>:1:26)\n        at <eval> (<repl>:1:53)\n  ]\n}"),
-        ("new Error('outer', {cause: new RangeError('inner')})", "Error: outer\n    at <eval> (<repl>:1:31) {\n  [cause]: RangeError: inner\n      at <eval> (<repl>:1:31)\n}"),
-        ("let e = new Error('m'); e.name = 'AbortError'; e", "Error [AbortError]: m\n    at <eval> (<repl>:1:12)"),
-        ("class Failure extends Error { constructor(m) { super(m); this.name = 'Failure' } }; new Failure('m')", "Failure: m\n    at Failure (<repl>:1:47)\n    at <eval> (<repl>:1:88)"),
-        ("new AggregateError([new Error('a')], 'agg')", "AggregateError: agg\n    at <eval> (<repl>:1:24) {\n  [errors]: [\n    Error: a\n        at <eval> (<repl>:1:24)\n  ]\n}"),
+        ("new Error('m')", "Error: m\n    at <eval> (<repl>:1:5)"),
+        ("class NotFound extends Error { constructor(m) { super(m); this.code = 404 } }; new NotFound('x')", "NotFound [Error]: x\n    at NotFound (<repl>:1:49)\n    at <eval> (<repl>:1:84) {\n  code: 404\n}"),
+        ("function f() { return new TypeError('deep') }; ({a: [f()]})", "{\n  a: [\n    TypeError: deep\n        at f (<repl>:1:27)\n        at <eval> (<repl>:1:54)\n  ]\n}"),
+        ("new Error('outer', {cause: new RangeError('inner')})", "Error: outer\n    at <eval> (<repl>:1:32) {\n  [cause]: RangeError: inner\n      at <eval> (<repl>:1:32)\n}"),
+        ("let e = new Error('m'); e.name = 'AbortError'; e", "Error [AbortError]: m\n    at <eval> (<repl>:1:13)"),
+        ("class Failure extends Error { constructor(m) { super(m); this.name = 'Failure' } }; new Failure('m')", "Failure: m\n    at Failure (<repl>:1:48)\n    at <eval> (<repl>:1:89)"),
+        ("new AggregateError([new Error('a')], 'agg')", "AggregateError: agg\n    at <eval> (<repl>:1:25) {\n  [errors]: [\n    Error: a\n        at <eval> (<repl>:1:25)\n  ]\n}"),
     ])
     .await;
 }
