@@ -6,7 +6,7 @@
 #   guest/build.sh --check   compare the sources and guest.wasm with guest.toml; builds nothing
 #   guest/build.sh --verify  build, and compare the result with guest.wasm byte for byte
 #
-# Two toolchains will do:
+# npm brings the packages in runtime/js. Two toolchains will do:
 #  - Debian's packages: rustc-web cargo-web rust-web-src clang-19 lld-19 llvm-19 libclang-19-dev
 #    libclang-rt-19-dev-wasm32 wasi-libc
 #  - rustup with `rustup target add wasm32-wasip1`, and a WASI SDK whose folder WASI_SDK names
@@ -22,7 +22,7 @@ die() { echo "guest/build.sh: $*" >&2; exit 1; }
 
 # The sources, as `sha256sum` lines in a fixed order; their hash is the stamp.
 sources() {
-  { find runtime/src runtime/patches -type f; echo runtime/Cargo.toml; echo runtime/Cargo.lock; echo build.sh; } |
+  { find runtime/src runtime/patches runtime/js -type f -not -path '*/node_modules/*'; echo runtime/Cargo.toml; echo runtime/Cargo.lock; echo build.sh; } |
     LC_ALL=C sort | xargs sha256sum
 }
 sources_hash() { sources | sha256sum | cut -d' ' -f1; }
@@ -87,9 +87,20 @@ prepare() {
   done
 }
 
+# Bundles the packages that are built into the guest, each entry of runtime/js a file of its own.
+bundle() {
+  command -v npm >/dev/null || die "missing: npm, for the packages in runtime/js"
+  rm -rf "${build_dir:?}/js"
+  cp -R runtime/js "$build_dir"
+  (cd "$build_dir/js" && npm ci --ignore-scripts --no-audit --no-fund --silent &&
+    node_modules/.bin/esbuild ./*.js --bundle --minify --format=cjs --target=es2023 \
+      --legal-comments=inline --log-level=warning --outdir="$build_dir/src/bundled")
+}
+
 build() {
   choose_toolchain
   prepare
+  bundle
   (cd "$build_dir" && cargo build --release --target wasm32-wasip1 "${cargo_flags[@]}" \
     --config "patch.crates-io.$PATCHED.path=\"$PATCHED\"" --target-dir "$build_dir/target")
   built=$build_dir/target/wasm32-wasip1/release/vm_guest_runtime.wasm

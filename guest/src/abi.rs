@@ -74,6 +74,10 @@ pub mod script_flags {
     /// The script is a line of a REPL: its declarations take the place of earlier ones, and an object
     /// literal alone is an expression.
     pub const REPL: u32 = 4;
+    /// It is an `ECMAScript` module, and its value is its default export.
+    pub const MODULE: u32 = 8;
+    /// It is one if that is what its syntax says.
+    pub const BY_SYNTAX: u32 = 16;
 }
 
 /// A number that no function of the guest gives.
@@ -201,8 +205,34 @@ numbered!(
         FsMakeDir = 6,
         /// Removes a file.
         FsUnlink = 7,
+        /// Finds a module of the worktree: the name is a referrer's path, a NUL and a specifier, a
+        /// flag says by what; answers a [`ModuleFormat`] in a byte, the module's path, a NUL, and the
+        /// specifier's query and fragment.
+        ModuleResolve = 8,
+        /// Reads the source of a module that was found.
+        ModuleSource = 9,
     }
 );
+
+numbered!(
+    /// How a module of a worktree is loaded.
+    ModuleFormat, "format of a module" {
+        /// An `ECMAScript` module if its syntax says so, else as `CommonJS`.
+        BySyntax = 0,
+        /// An `ECMAScript` module.
+        Module = 1,
+        /// `CommonJS`; when it is run itself, a script.
+        CommonJs = 2,
+        /// JSON.
+        Json = 3,
+    }
+);
+
+/// Flags of [`Operation::ModuleResolve`].
+pub mod resolve_flags {
+    /// It is asked for by `require`, not by `import`.
+    pub const REQUIRE: u32 = 1;
+}
 
 /// Flags of [`Operation::FsMakeDir`].
 pub mod make_dir_flags {

@@ -105,7 +105,7 @@ impl BareEngine {
             guest: Arc::clone(&self.engine.guest),
             clock: SessionClock::starting(),
             max_memory_bytes: MAX_MEMORY_BYTES,
-            grants: Grants::default(),
+            grants: Grants::none(),
             realm_flags: 0,
         }
     }

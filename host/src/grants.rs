@@ -3,8 +3,9 @@
 //! Invariant: nothing is granted that the template does not say.
 
 use crate::engine::Guest;
-use crate::imports::{Access, Files};
+use crate::imports::{Access, Calls, Files};
 use crate::limits;
+use crate::modules::Modules;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::worktree::Worktree;
 use std::sync::Arc;
@@ -30,9 +31,20 @@ pub(crate) fn runtime_options(
         guest,
         clock: SessionClock::of(session),
         max_memory_bytes,
-        grants: Grants { modules: template.modules.clone(), files },
+        grants: Grants {
+            modules: template.modules.clone(),
+            files,
+            worktree_modules: Some(modules(template, worktree)),
+            calls: Calls::new(),
+        },
         realm_flags: realm_flags(template),
     }
+}
+
+/// What a session may load of its worktree.
+pub(crate) fn modules(template: &TemplateSnapshot, worktree: &Arc<Worktree>) -> Modules {
+    let max_source_bytes = limits::memory_bytes(&template.settings.limits);
+    Modules::new(Arc::clone(worktree), &template.settings, max_source_bytes)
 }
 
 /// What a realm is told of its template.

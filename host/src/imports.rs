@@ -3,13 +3,16 @@
 //! Invariant: every pointer, length, number and text that comes through here is checked before it
 //! is used; a guest that sends nonsense is stopped with a [`Stop`], never believed.
 
+mod calls;
 pub(crate) mod decode;
 mod files;
+mod modules;
 mod output;
 mod sources;
 mod wait;
 mod witness;
 
+pub(crate) use calls::Calls;
 pub(crate) use files::{Access, Files};
 pub(crate) use output::{CurrentRecorder, OutputSink};
 pub(crate) use witness::{Answer, Asked, Unrepeatable, Witness};
@@ -76,6 +79,9 @@ fn emit(
     emit().map_err(wasmtime::Error::new)
 }
 
+/// What a session is answered that was granted nothing.
+const DENIED: &str = "EACCES\npermission denied";
+
 /// What `call` takes: operation, flags, and two ranges of memory.
 type CallArgs = (u32, u32, u32, u32, u32, u32);
 
@@ -112,17 +118,33 @@ impl Grants {
         name: &str,
         data: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
-        match (operation, &self.files) {
-            (Operation::Require, _) if self.modules.iter().any(|module| module == name) => {
+        match operation {
+            Operation::Require if self.modules.iter().any(|module| module == name) => {
                 Ok(Vec::new())
             }
-            (Operation::Require, _) => Err("MODULE_NOT_ALLOWED\nthe template lacks it".to_owned()),
+            Operation::Require => Err("MODULE_NOT_ALLOWED\nthe template lacks it".to_owned()),
+            Operation::ModuleResolve | Operation::ModuleSource => match &self.worktree_modules {
+                Some(modules) => {
+                    let (modules, name) = (modules.clone(), name.to_owned());
+                    modules::call(&self.calls, modules, operation, flags, name).await
+                }
+                None => Err(DENIED.to_owned()),
+            },
             // Files are not reached through a module that the template lacks, even by a guest that
             // makes the call without asking for the module first.
-            (_, None) => Err("EACCES\npermission denied".to_owned()),
-            (operation, Some(files)) => {
-                files.clone().call(operation, flags, name.to_owned(), data).await
-            }
+            Operation::FsRead
+            | Operation::FsWrite
+            | Operation::FsExists
+            | Operation::FsReadDir
+            | Operation::FsStat
+            | Operation::FsMakeDir
+            | Operation::FsUnlink => match &self.files {
+                Some(files) => {
+                    let (files, name) = (files.clone(), name.to_owned());
+                    files.call(&self.calls, operation, flags, name, data).await
+                }
+                None => Err(DENIED.to_owned()),
+            },
         }
     }
 }

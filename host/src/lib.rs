@@ -56,6 +56,7 @@ mod imports;
 mod library;
 pub mod limits;
 mod live;
+mod modules;
 mod places;
 mod reads;
 mod recorder;

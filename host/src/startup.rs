@@ -31,8 +31,9 @@ use vm_storage::{
     TemplateId, TemplateSnapshot, now,
 };
 
-/// The one way that startup files are evaluated so far.
+/// The ways that startup files are evaluated: as a script, and as a module.
 const MODE_EVAL: &str = "eval";
+const MODE_MODULE: &str = "module";
 
 /// What a session is made of.
 #[derive(Clone, Debug)]
@@ -116,7 +117,9 @@ impl<'a> Startup<'a> {
     async fn start(&mut self, slot: &mut Slot, live: &LiveSession) -> Result<(), HostError> {
         let snapshot = &slot.session.template;
         let files = ordered(&snapshot.startup_files);
-        if let Some(file) = files.iter().find(|file| file.mode != MODE_EVAL) {
+        let esm = snapshot.settings.runtime.esm;
+        let runs = |mode: &str| mode == MODE_EVAL || (mode == MODE_MODULE && esm);
+        if let Some(file) = files.iter().find(|file| !runs(&file.mode)) {
             let (session, mode) = (live.id, file.mode.clone());
             return Err(HostError::StartupMode { session, mode });
         }
@@ -215,27 +218,29 @@ impl<'a> Startup<'a> {
     ) -> Result<Scripts, HostError> {
         let flags = if snapshot.settings.runtime.strict { script_flags::STRICT } else { 0 };
         if snapshot.libraries.is_empty() && files.is_empty() {
-            return Ok(Scripts { parts: Vec::new(), libraries: 0, flags });
+            return Ok(Scripts { parts: Vec::new(), libraries: 0 });
         }
         let max_bytes = limits::memory_bytes(&snapshot.settings.limits);
         let folder = self.host.libraries();
         let names = snapshot.libraries.clone();
-        let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+        let part = |file: &StartupFile| (file.path.clone(), file.mode == MODE_MODULE);
+        let paths: Vec<_> = files.iter().map(part).collect();
         blocking(move || {
             let mut parts = Vec::with_capacity(names.len() + paths.len());
             for name in &names {
                 let source = LibraryName::parse(name)
                     .and_then(|library| folder.read(&library, max_bytes))
                     .map_err(|source| HostError::Library { session, source })?;
-                parts.push(Part { name: format!("{name}.js"), source });
+                parts.push(Part { name: format!("{name}.js"), source, flags });
             }
-            for path in &paths {
+            for (path, is_module) in &paths {
                 let source = read_file(&worktree, path, max_bytes).map_err(|source| {
                     HostError::StartupFile { session, source: Box::new(source) }
                 })?;
-                parts.push(Part { name: path.clone(), source: source.into() });
+                let flags = if *is_module { flags | script_flags::MODULE } else { flags };
+                parts.push(Part { name: path.clone(), source: source.into(), flags });
             }
-            Ok(Scripts { parts, libraries: names.len(), flags })
+            Ok(Scripts { parts, libraries: names.len() })
         })
         .await?
     }

@@ -40,6 +40,10 @@ pub(crate) enum Operation {
     FsStat = 5,
     FsMakeDir = 6,
     FsUnlink = 7,
+    /// Finds a module of the worktree: a referrer's name, a NUL, a specifier.
+    ModuleResolve = 8,
+    /// Reads the source of a module that was found.
+    ModuleSource = 9,
 }
 
 #[link(wasm_import_module = "vm")]

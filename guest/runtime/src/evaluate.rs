@@ -12,8 +12,9 @@
 //! Invariant: between [`drain`] and the next start there is no completion, pending job or timer.
 
 use crate::inspect::{self, error_text};
-use crate::raw::{self, PromiseState, eval_flags};
-use crate::{abi, json, reserve, state, text, timers};
+use crate::modules::{self, Syntax};
+use crate::raw::{self, Module, PromiseState, eval_flags};
+use crate::{abi, json, repl, reserve, state, text, timers};
 use javy::quickjs::{Ctx, Persistent, Result, Value};
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -26,10 +27,18 @@ const FLAG_QUIET: u32 = 2;
 /// The script is a line of a REPL: see [`compile`].
 const FLAG_REPL: u32 = 4;
 
+/// It is an `ECMAScript` module, and its value is its default export.
+const FLAG_MODULE: u32 = 8;
+/// It is one if that is what its syntax says.
+const FLAG_BY_SYNTAX: u32 = 16;
+
 /// First byte of a compiled script that may await at its top level.
 const COMPILED_ASYNC: u8 = 1;
 /// First byte of any other compiled script.
 const COMPILED_PLAIN: u8 = 0;
+/// First byte of a module: its name and its source follow, each with a NUL behind it. Bytecode would
+/// have lost what it imports.
+const COMPILED_MODULE: u8 = 2;
 
 /// How an execution ended, by the numbers the host knows.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +56,8 @@ enum Completion {
     Value(Persistent<Value<'static>>),
     /// A promise of an object that holds that value, for a script that may await.
     Promise(Persistent<Value<'static>>),
+    /// A module, and the promise of its end.
+    Module(Module, Persistent<Value<'static>>),
     /// What it threw.
     Threw(Persistent<Value<'static>>),
 }
@@ -63,14 +74,38 @@ struct Compiled<'js> {
 
 /// Compiles and starts a script.
 pub(crate) fn start_source(name: &[u8], source: &[u8], flags: u32) {
+    modules::set_strict(flags & FLAG_STRICT != 0);
     in_context(|ctx| {
-        let script = compile(ctx, name, source, flags);
-        start(ctx, script);
+        let c_name = CStr::from_bytes_until_nul(name).unwrap_or_default();
+        let script = || compile(ctx, name, source, flags);
+        let started = if flags & FLAG_MODULE != 0 {
+            raw::compile_module(ctx, c_name, source).map(Syntax::Module)
+        } else if flags & FLAG_BY_SYNTAX != 0 {
+            modules::by_syntax(ctx, c_name, source, script)
+        } else {
+            script().map(Syntax::Script)
+        };
+        match started {
+            Ok(Syntax::Module(module)) => start_module(ctx, module),
+            Ok(Syntax::Script(script)) => start(ctx, Ok(script)),
+            Err(error) => {
+                let thrown = ctx.catch();
+                raw::free_unlinked_modules(ctx);
+                ctx.throw(thrown);
+                start(ctx, Err(error));
+            }
+        }
     });
 }
 
 /// Starts what [`compile_source`] gave.
 pub(crate) fn start_compiled(compiled: &[u8]) {
+    if let Some((&COMPILED_MODULE, module)) = compiled.split_first()
+        && let Some(end) = module.iter().position(|byte| *byte == 0)
+    {
+        let (name, source) = module.split_at(end + 1);
+        return start_source(name, source, FLAG_MODULE);
+    }
     in_context(|ctx| {
         let (awaits, bytecode) = match compiled.split_first() {
             Some((mode, bytecode)) => (*mode == COMPILED_ASYNC, bytecode),
@@ -84,6 +119,9 @@ pub(crate) fn start_compiled(compiled: &[u8]) {
 
 /// Compiles a script for [`start_compiled`]; on an error emits the exception.
 pub(crate) fn compile_source(name: &[u8], source: &[u8], flags: u32) -> Option<Vec<u8>> {
+    if flags & FLAG_MODULE != 0 {
+        return Some([&[COMPILED_MODULE], name, source].concat());
+    }
     in_context(|ctx| {
         let compiled = compile(ctx, name, source, flags).and_then(|script| {
             let mode = if script.awaits { COMPILED_ASYNC } else { COMPILED_PLAIN };
@@ -102,6 +140,12 @@ pub(crate) fn compile_source(name: &[u8], source: &[u8], flags: u32) -> Option<V
 pub(crate) fn drain(flags: u32) -> Outcome {
     let failed_job = run_turns();
     let Some(completion) = COMPLETION.take() else { return Outcome::Value };
+    let module = match &completion {
+        // What a startup leaves may be imported later.
+        Completion::Module(module, _) if flags & FLAG_QUIET == 0 => Some(*module),
+        Completion::Module(..) => None,
+        Completion::Value(_) | Completion::Promise(_) | Completion::Threw(_) => None,
+    };
     let report: std::result::Result<Option<Report>, Thrown> = in_context(|ctx| {
         let settled = settle(ctx, completion)?;
         if flags & FLAG_QUIET != 0 {
@@ -113,6 +157,9 @@ pub(crate) fn drain(flags: u32) -> Outcome {
     let failed_job = failed_job.or(run_jobs());
     timers::clear();
     in_context(|ctx| {
+        if let Some(module) = module {
+            module.forget(ctx);
+        }
         let unhandled = state::take_rejection(ctx);
         let failed_job = failed_job.and_then(|error| error.restore(ctx).ok());
         let (thrown, report) = match report {
@@ -183,7 +230,11 @@ fn compile<'js>(ctx: &Ctx<'js>, name: &[u8], source: &[u8], flags: u32) -> Resul
             Err(_) => drop(ctx.catch()),
         }
     }
-    compile_text(ctx, name, source, flags)
+    let imports = std::str::from_utf8(text).ok().and_then(repl::with_imports_replaced);
+    match imports {
+        Some(replaced) => compile_text(ctx, name, (replaced + "\0").as_bytes(), flags),
+        None => compile_text(ctx, name, source, flags),
+    }
 }
 
 /// Compiles a text. One that says `await` is taken for one that awaits at its top level; when that
@@ -224,6 +275,14 @@ fn start<'js>(ctx: &Ctx<'js>, script: Result<Compiled<'js>>) {
     COMPLETION.set(Some(completion));
 }
 
+fn start_module(ctx: &Ctx<'_>, module: Module) {
+    let completion = match module.evaluate(ctx) {
+        Ok(promise) => Completion::Module(module, Persistent::save(ctx, promise)),
+        Err(_) => Completion::Threw(Persistent::save(ctx, ctx.catch())),
+    };
+    COMPLETION.set(Some(completion));
+}
+
 type Thrown = Persistent<Value<'static>>;
 
 /// The value a script came to once no job is pending, or what it threw.
@@ -234,6 +293,13 @@ fn settle<'js>(ctx: &Ctx<'js>, completion: Completion) -> std::result::Result<Va
     let value = match completion {
         Completion::Value(value) => restore(value),
         Completion::Threw(thrown) => return Err(thrown),
+        Completion::Module(module, promise) => {
+            let promise = restore(promise);
+            if settled(&promise)?.is_none() {
+                return Ok(promise);
+            }
+            module.default_export(ctx).map_err(|_| Persistent::save(ctx, ctx.catch()))?
+        }
         Completion::Promise(promise) => {
             let promise = restore(promise);
             match settled(&promise)? {

@@ -5,6 +5,13 @@
 //! balanced when it returns. It decides nothing; what the calls are for stands in their callers.
 #![expect(unsafe_code, reason = "raw QuickJS calls are what this file is for")]
 
+mod modules;
+
+pub(crate) use modules::{
+    Loader, Module, compile_module, find_module, free_unlinked_modules, set_loader,
+    synthetic_module,
+};
+
 use javy::quickjs::{Ctx, Error, Result, Value, qjs};
 use std::ffi::CStr;
 use std::ptr;
@@ -364,4 +371,54 @@ pub(crate) fn set_memory_error(ctx: &Ctx<'_>) -> Result<()> {
     // SAFETY: the engine keeps a reference of its own, for as long as it lives.
     unsafe { vm_set_memory_error(qjs::JS_DupValue(ctx.as_raw().as_ptr(), error.as_raw())) };
     Ok(())
+}
+
+/// The file of the code that is running, as many frames up; none where that is not JavaScript's.
+pub(crate) fn script_name(ctx: &Ctx<'_>, level: i32) -> Option<String> {
+    let raw = ctx.as_raw().as_ptr();
+    // SAFETY: the atom's reference is freed after its one use.
+    unsafe {
+        let atom = qjs::JS_GetScriptOrModuleName(raw, level);
+        if atom == qjs::JS_ATOM_NULL {
+            return None;
+        }
+        let name = owned(ctx, qjs::JS_AtomToValue(raw, atom));
+        qjs::JS_FreeAtom(raw, atom);
+        string_bytes(&name.ok()?).map(|bytes| crate::text::lossy(&bytes))
+    }
+}
+
+/// Compiles a text, with a NUL behind it, that begins on line `line` of its file, as a script.
+pub(crate) fn compile_at<'js>(
+    ctx: &Ctx<'js>,
+    name: &CStr,
+    source: &[u8],
+    line: i32,
+    flags: i32,
+) -> Result<Value<'js>> {
+    let flags = flags | (qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY) as i32;
+    assert_eq!(source.last(), Some(&0), "a source has a NUL behind it");
+    let mut options = qjs::JSEvalOptions {
+        version: qjs::JS_EVAL_OPTIONS_VERSION as i32,
+        eval_flags: flags,
+        filename: name.as_ptr(),
+        line_num: line,
+    };
+    let len = (source.len() - 1) as qjs::size_t;
+    // SAFETY: both texts end in NUL and outlive the call; QuickJS copies what it keeps.
+    unsafe {
+        let raw = ctx.as_raw().as_ptr();
+        owned(ctx, qjs::JS_Eval2(raw, source.as_ptr().cast(), len, &raw mut options))
+    }
+}
+
+/// Parses JSON, a text with a NUL behind it; errors name the file.
+pub(crate) fn parse_json<'js>(ctx: &Ctx<'js>, name: &CStr, source: &[u8]) -> Result<Value<'js>> {
+    assert_eq!(source.last(), Some(&0), "a source has a NUL behind it");
+    let len = (source.len() - 1) as qjs::size_t;
+    // SAFETY: both texts end in NUL and outlive the call.
+    unsafe {
+        let raw = ctx.as_raw().as_ptr();
+        owned(ctx, qjs::JS_ParseJSON(raw, source.as_ptr().cast(), len, name.as_ptr()))
+    }
 }

@@ -1,10 +1,10 @@
-//! `require`: native modules, each there only when the session's template has it, which the host
-//! is asked at every call.
+//! Native modules, each there only when the session's template has it, which the host is asked at
+//! every call.
 
 mod fs;
 
 use crate::abi::{self, Operation};
-use javy::quickjs::{Ctx, Exception, Function, Object, Persistent, Result};
+use javy::quickjs::{Ctx, Exception, Object, Persistent, Result};
 use std::cell::RefCell;
 
 thread_local! {
@@ -13,23 +13,30 @@ thread_local! {
         const { RefCell::new(Vec::new()) };
 }
 
-/// Puts `require` on the global object.
-pub(crate) fn install(ctx: &Ctx<'_>) -> Result<()> {
-    let require = Function::new(ctx.clone(), require)?.with_name("require")?;
-    ctx.globals().set("require", require)
+/// The modules that this guest has.
+const NATIVE: [&str; 1] = ["fs"];
+/// What Node's own modules may be named with.
+const PREFIX: &str = "node:";
+
+/// The name of the native module that `specifier` names, if it is the name of one.
+pub(crate) fn native_name(specifier: &str) -> Option<&str> {
+    match specifier.strip_prefix(PREFIX) {
+        Some(bare) => Some(bare),
+        None => Some(specifier).filter(|name| NATIVE.contains(name)),
+    }
 }
 
-fn require<'js>(ctx: Ctx<'js>, name: String) -> Result<Object<'js>> {
-    let bare = name.strip_prefix("node:").unwrap_or(&name);
-    if abi::call_host(Operation::Require, 0, bare.as_bytes(), &[]).is_err() {
+/// The native module of a name.
+pub(crate) fn native<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
+    if abi::call_host(Operation::Require, 0, name.as_bytes(), &[]).is_err() {
         let message = format!("Invalid module: the template has no module '{name}'");
-        return Err(Exception::throw_message(&ctx, &message));
+        return Err(Exception::throw_message(ctx, &message));
     }
-    match bare {
-        "fs" => loaded(&ctx, "fs", fs::module),
+    match name {
+        "fs" => loaded(ctx, "fs", fs::module),
         _ => {
             let message = format!("Invalid module: this guest has no module '{name}'");
-            Err(Exception::throw_message(&ctx, &message))
+            Err(Exception::throw_message(ctx, &message))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::primordials::Primordials;
 use crate::state::{self, State};
-use crate::{abi, console, raw, require, reserve, timers};
+use crate::{abi, console, modules, raw, reserve, timers};
 use fastrand::Rng;
 use javy::quickjs::{Ctx, Object, Result, Value};
 use javy::{BytecodeStripping, Config, Runtime};
@@ -45,7 +45,7 @@ pub(crate) fn initialize() {
 
 fn globals(ctx: &Ctx<'_>) -> Result<()> {
     console::install(ctx)?;
-    require::install(ctx)?;
+    modules::install(ctx)?;
     timers::install(ctx)?;
     let math: Object = ctx.globals().get("Math")?;
     let random = javy::quickjs::Function::new(ctx.clone(), random)?;

@@ -47,6 +47,8 @@ pub(crate) struct Part {
     pub(crate) name: String,
     /// Its source, as it was read.
     pub(crate) source: Source,
+    /// See [`vm_guest::abi::script_flags`].
+    pub(crate) flags: u32,
 }
 
 /// A source, and its SHA-256.
@@ -188,14 +190,14 @@ async fn compile(
         guest: Arc::clone(&engine.guest),
         clock: SessionClock::starting(),
         max_memory_bytes: limits::memory_bytes(limits),
-        grants: Grants::default(),
+        grants: Grants::none(),
         realm_flags: 0,
     };
     let place = engine.places.take().await;
     let mut runtime = Runtime::new(engine, place, options).await?;
     let mut compiled = Vec::with_capacity(scripts.parts.len());
     for (index, part) in scripts.parts.iter().enumerate() {
-        match compile_part(&mut runtime, part, scripts.flags, limits).await {
+        match compile_part(&mut runtime, part, limits).await {
             Ok(bytecode) => compiled.push(bytecode),
             Err((events, failure)) => {
                 return Ok((compiled, Some(BrokenPart { index, events, failure })));
@@ -208,13 +210,12 @@ async fn compile(
 async fn compile_part(
     runtime: &mut Runtime,
     part: &Part,
-    flags: u32,
     limits: &Limits,
 ) -> Result<Vec<u8>, (Vec<EventPayload>, Option<Failure>)> {
     let recorder = SharedRecorder::new(ExecutionId::new(), limits, None);
     let fuel = limits::fuel(limits);
     runtime.begin(fuel, recorder.clone());
-    let script = Script { name: &part.name, source: &part.source.text, flags };
+    let script = Script { name: &part.name, source: &part.source.text, flags: part.flags };
     let compiled = runtime.compile(script).await;
     runtime.end(fuel);
     let events = || recorder.lock().events().iter().map(|event| event.payload.clone()).collect();

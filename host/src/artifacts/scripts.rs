@@ -15,8 +15,6 @@ pub(crate) struct Scripts {
     /// Libraries, then startup files.
     pub(crate) parts: Vec<Part>,
     pub(crate) libraries: usize,
-    /// See [`vm_guest::abi::script_flags`].
-    pub(crate) flags: u32,
 }
 
 impl Scripts {
@@ -38,14 +36,14 @@ impl Scripts {
     /// What the replayed module is kept under.
     pub(super) fn key(&self, guest: &str) -> Key {
         let mut hash = Sha256::new();
-        hash.update(b"template module, replayed, 3\0");
+        hash.update(b"template module, replayed, 4\0");
         hash.update(guest);
-        hash.update(self.flags.to_le_bytes());
         hash.update((self.libraries as u64).to_le_bytes());
         for part in &self.parts {
             hash.update((part.name.len() as u64).to_le_bytes());
             hash.update(&part.name);
             hash.update(part.source.sha256);
+            hash.update(part.flags.to_le_bytes());
         }
         hash.finalize().into()
     }

@@ -29,7 +29,7 @@ pub struct Artifact {
 /// Something that a startup asked of its session's worktree or template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArtifactInput {
-    /// What it did: `require`, `read`, `exists`, `readdir`, `stat`.
+    /// What it did: `require`, `read`, `exists`, `readdir`, `stat`, `resolve`, `load`.
     pub operation: &'static str,
     /// The path or the module that it named.
     pub name: String,
@@ -56,6 +56,8 @@ impl ArtifactInput {
             Ok(Operation::FsExists) => "exists",
             Ok(Operation::FsReadDir) => "readdir",
             Ok(Operation::FsStat) => "stat",
+            Ok(Operation::ModuleResolve) => "resolve",
+            Ok(Operation::ModuleSource) => "load",
             // None of these is repeated.
             Ok(Operation::FsWrite | Operation::FsMakeDir | Operation::FsUnlink) | Err(_) => "other",
         };
@@ -66,6 +68,6 @@ impl ArtifactInput {
             }
             Answer::Absent => InputAnswer::Absent,
         };
-        Self { operation, name: asked.name.clone(), answer }
+        Self { operation, name: asked.name.replace('\0', " "), answer }
     }
 }

@@ -6,16 +6,18 @@
 use super::Host;
 use crate::error::HostError;
 use crate::execution::{Finished, Run, Spec, Work};
+use crate::grants::modules;
 use crate::limits::{self, MAX_INPUT_BYTES};
 use crate::live::{Closing, Entered, LiveSession, Slot, Turn};
 use crate::recorder::Observer;
 use crate::runtime::Script;
 use crate::scheduler::Admission;
 use crate::startup::{blocking, read_file};
+use crate::worktree::WorktreePath;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
-use vm_guest::abi::script_flags;
+use vm_guest::abi::{ModuleFormat, script_flags};
 use vm_storage::{ExecutionKind, Session, SessionId, SessionStatus};
 
 /// What stacks call a snippet.
@@ -143,7 +145,8 @@ impl Host {
                 (Spec::repl(input), REPL_NAME.to_owned(), source, None)
             }
             Source::File { path, args, env } => {
-                let source = self.script(&live, &mut slot, &path).await?;
+                let (source, format) = self.script(&live, &mut slot, &path).await?;
+                flags |= format_flags(format);
                 let inputs = (json(&args), json(&env));
                 (Spec::file(path.clone(), args, env), path, source, Some(inputs))
             }
@@ -163,16 +166,21 @@ impl Host {
         finished
     }
 
-    /// Reads a script of a session's worktree.
+    /// Reads a script of a session's worktree, and finds what it is.
     async fn script(
         &self,
         live: &LiveSession,
         slot: &mut Slot,
         path: &str,
-    ) -> Result<Vec<u8>, HostError> {
+    ) -> Result<(Vec<u8>, ModuleFormat), HostError> {
         let max_bytes = limits::memory_bytes(&slot.session.template.settings.limits);
-        let (worktree, name) = (slot.worktree(self).await?, path.to_owned());
-        let read = blocking(move || read_file(&worktree, &name, max_bytes));
+        let (worktree, path) = (slot.worktree(self).await?, path.to_owned());
+        let modules = modules(&slot.session.template, &worktree);
+        let read = blocking(move || {
+            let source = read_file(&worktree, &path, max_bytes)?;
+            let format = WorktreePath::strict(&path).map(|path| modules.entry_format(&path));
+            Ok((source, format.unwrap_or(ModuleFormat::CommonJs)))
+        });
         // A file system may take its time; closing the session does not wait for it.
         tokio::select! {
             biased;
@@ -218,6 +226,15 @@ impl Spec {
         env: BTreeMap<String, String>,
     ) -> Self {
         Self { kind: ExecutionKind::RunFile, input: None, path: Some(path), args, env }
+    }
+}
+
+/// How a guest is told what a file is.
+fn format_flags(format: ModuleFormat) -> u32 {
+    match format {
+        ModuleFormat::Module => script_flags::MODULE,
+        ModuleFormat::BySyntax => script_flags::BY_SYNTAX,
+        ModuleFormat::CommonJs | ModuleFormat::Json => 0,
     }
 }
 

@@ -82,7 +82,9 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         | Operation::FsReadDir
         | Operation::FsStat
         | Operation::FsMakeDir
-        | Operation::FsUnlink => Vec::new(),
+        | Operation::FsUnlink
+        | Operation::ModuleResolve
+        | Operation::ModuleSource => Vec::new(),
     };
     Ok(Call { operation, name, data })
 }

@@ -3,17 +3,13 @@
 //! Invariant: nothing is written without a write grant, and no call of the file system runs on an
 //! async worker. Paths and files are the worktree's concern.
 
+use super::calls::{Called, Calls};
 use crate::worktree::{FileError, FileKind, Parents, Worktree};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use vm_guest::abi::{Operation, make_dir_flags};
 
 /// Entries of a folder that a script may list.
 const MAX_DIR_ENTRIES: usize = 10_000;
-
-/// Calls of one session that may be under way. A call outlives the execution that is stopped while
-/// it waits, and a file system that does not answer must not take the host's threads one by one.
-const MAX_CALLS: usize = 4;
 
 /// What a session may do with files.
 #[derive(Clone)]
@@ -22,8 +18,6 @@ pub(crate) struct Files {
     access: Access,
     /// Bytes of one file that is read: no more than the session's memory can hold.
     max_read_bytes: u64,
-    /// Calls that have not come back, though the execution that made them may be over.
-    calls: Arc<Semaphore>,
 }
 
 /// Whether a session may change files.
@@ -35,29 +29,19 @@ pub(crate) enum Access {
 
 impl Files {
     pub(crate) fn new(worktree: Arc<Worktree>, access: Access, max_read_bytes: u64) -> Self {
-        Self { worktree, access, max_read_bytes, calls: Arc::new(Semaphore::new(MAX_CALLS)) }
+        Self { worktree, access, max_read_bytes }
     }
 
     /// Carries out one operation; an error is a code and a reason with a newline between them.
-    pub(crate) async fn call(
+    pub(super) async fn call(
         self,
+        calls: &Calls,
         operation: Operation,
         flags: u32,
         path: String,
         data: Vec<u8>,
-    ) -> Result<Vec<u8>, String> {
-        let Ok(call) = Arc::clone(&self.calls).try_acquire_owned() else {
-            return Err("EBUSY\ntoo many calls of this session have not come back".to_owned());
-        };
-        let task = move || {
-            let answer = self.blocking(operation, flags, &path, &data);
-            drop(call);
-            answer
-        };
-        match tokio::task::spawn_blocking(task).await {
-            Ok(answer) => answer,
-            Err(_) => Err("EIO\nthe host is stopping".to_owned()),
-        }
+    ) -> Called {
+        calls.make(move || self.blocking(operation, flags, &path, &data)).await
     }
 
     fn blocking(
@@ -76,7 +60,9 @@ impl Files {
             Err(error) => return Err(format!("{}\n{error}", error.code())),
         };
         let answer = match operation {
-            Operation::Require => return Err("EINVAL\nnot an operation on files".to_owned()),
+            Operation::Require | Operation::ModuleResolve | Operation::ModuleSource => {
+                return Err("EINVAL\nnot an operation on files".to_owned());
+            }
             Operation::FsRead => self.worktree.read(&path, self.max_read_bytes),
             Operation::FsWrite => self.worktree.write(&path, data).map(|()| Vec::new()),
             Operation::FsExists => Ok(vec![u8::from(self.worktree.exists(&path))]),
@@ -108,7 +94,9 @@ pub(super) fn changes_files(operation: Operation) -> bool {
         | Operation::FsRead
         | Operation::FsExists
         | Operation::FsReadDir
-        | Operation::FsStat => false,
+        | Operation::FsStat
+        | Operation::ModuleResolve
+        | Operation::ModuleSource => false,
     }
 }
 
@@ -126,26 +114,4 @@ fn names(names: Vec<String>) -> Vec<u8> {
 #[expect(clippy::cast_precision_loss, reason = "as it says")]
 fn approximate(size: u64) -> f64 {
     size as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::worktree::Roots;
-
-    #[tokio::test]
-    async fn calls_of_a_session_that_have_not_come_back_are_few() {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let roots = Roots::open(&[]).expect("there are none");
-        let worktree = roots.worktree(folder.path()).expect("it is a folder");
-        let files = Files::new(Arc::new(worktree), Access::Read, 1);
-        let exists = || files.clone().call(Operation::FsExists, 0, "absent".to_owned(), Vec::new());
-        let stuck: Vec<_> =
-            (0..MAX_CALLS).map(|_| Arc::clone(&files.calls).try_acquire_owned()).collect();
-        assert!(stuck.iter().all(Result::is_ok));
-        let refused = exists().await.expect_err("none is left");
-        assert!(refused.starts_with("EBUSY\n"), "{refused}");
-        drop(stuck);
-        assert_eq!(exists().await, Ok(vec![0]));
-    }
 }

@@ -6,8 +6,9 @@
 
 use super::SessionClock;
 use super::fuel::Fuel;
-use crate::imports::{CurrentRecorder, Files, OutputSink, Unrepeatable, Witness};
+use crate::imports::{Calls, CurrentRecorder, Files, OutputSink, Unrepeatable, Witness};
 use crate::limits::MemoryLimiter;
+use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
 use wasmtime::Memory;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -51,12 +52,23 @@ pub(crate) enum Entropy {
 }
 
 /// What a session's template lets its scripts reach.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Grants {
     /// Native modules that may be required.
     pub(crate) modules: Vec<String>,
     /// The worktree's files; none without the `fs` module.
     pub(crate) files: Option<Files>,
+    /// The worktree's modules; none where there is no worktree.
+    pub(crate) worktree_modules: Option<Modules>,
+    /// What of all this is under way.
+    pub(crate) calls: Calls,
+}
+
+impl Grants {
+    /// Nothing at all.
+    pub(crate) fn none() -> Self {
+        Self { modules: Vec::new(), files: None, worktree_modules: None, calls: Calls::new() }
+    }
 }
 
 impl State {
@@ -77,7 +89,7 @@ impl State {
 
     /// A state under which the guest always initialises to the same memory.
     pub(crate) fn for_base_image() -> Self {
-        let state = Self::new(MAX_INITIAL_BYTES, Grants::default(), SessionClock::starting());
+        let state = Self::new(MAX_INITIAL_BYTES, Grants::none(), SessionClock::starting());
         Self { clock: Clock::Stopped, entropy: Entropy::Zeros, ..state }
     }
 

@@ -7,6 +7,7 @@
 
 use super::{FileError, Worktree, WorktreePath};
 use cap_std::fs::{Metadata, MetadataExt};
+use std::path::PathBuf;
 
 /// What something in a worktree is, once links are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,23 @@ impl Worktree {
     /// The kind, size and time of what `path` leads to.
     pub(crate) fn stat(&self, path: &WorktreePath) -> Result<FileStat, FileError> {
         Ok(FileStat::new(&self.dir.metadata(path)?))
+    }
+
+    /// The same of the link itself, if it is one, and whether it is.
+    pub(crate) fn stat_link(&self, path: &WorktreePath) -> Result<(FileStat, bool), FileError> {
+        let metadata = self.dir.symlink_metadata(path)?;
+        Ok((FileStat::new(&metadata), metadata.is_symlink()))
+    }
+
+    /// What the link at `path` says, if it leads to something inside the worktree.
+    pub(crate) fn read_link(&self, path: &WorktreePath) -> Result<PathBuf, FileError> {
+        self.dir.metadata(path)?;
+        Ok(self.dir.read_link(path)?)
+    }
+
+    /// The path without links of what `path` leads to, relative to the root.
+    pub(crate) fn canonical(&self, path: &WorktreePath) -> Result<PathBuf, FileError> {
+        Ok(self.dir.canonicalize(path)?)
     }
 
     /// The names in the directory at `path`, sorted, if there are no more than `max_entries`. What is

@@ -28,7 +28,7 @@ pub(super) const MAX_PARTS: usize = 256;
 const MAX_ORDER: i64 = (1 << 53) - 1;
 
 /// How startup files may be evaluated.
-const MODES: &[&str] = &["eval"];
+const MODES: &[&str] = &["eval", "module"];
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -68,7 +68,7 @@ fn call<'js>(
 
 fn syscall(operation: Operation) -> &'static str {
     match operation {
-        Operation::Require => "require",
+        Operation::Require | Operation::ModuleResolve | Operation::ModuleSource => "require",
         Operation::FsRead | Operation::FsWrite => "open",
         Operation::FsExists => "access",
         Operation::FsReadDir => "scandir",

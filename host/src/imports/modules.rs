@@ -1,0 +1,39 @@
+//! The host's side of `import` and `require`: what a session's scripts may load of its worktree.
+
+use super::calls::{Called, Calls};
+use crate::modules::{Asking, Modules};
+use vm_guest::abi::{Operation, resolve_flags};
+
+/// Carries out one operation on modules.
+pub(super) async fn call(
+    calls: &Calls,
+    modules: Modules,
+    operation: Operation,
+    flags: u32,
+    name: String,
+) -> Called {
+    calls
+        .make(move || match operation {
+            Operation::ModuleResolve => resolve(&modules, flags, &name),
+            Operation::ModuleSource => modules
+                .source(&name)
+                .map_err(|error| format!("{}\ncannot load '{name}': {error}", error.code())),
+            _ => Err("EINVAL\nnot an operation on modules".to_owned()),
+        })
+        .await
+}
+
+fn resolve(modules: &Modules, flags: u32, name: &str) -> Called {
+    let is_required = flags & resolve_flags::REQUIRE != 0;
+    let asking = if is_required { Asking::Require } else { Asking::Import };
+    let (referrer, specifier) = name.split_once('\0').unwrap_or(("", name));
+    let resolved = modules.resolve(asking, referrer, specifier).map_err(|error| {
+        let code = error.code(asking);
+        format!("{code}\nInvalid module: cannot load '{specifier}' from '{referrer}': {error}")
+    })?;
+    let mut answer = vec![resolved.format as u8];
+    answer.extend_from_slice(resolved.path.as_bytes());
+    answer.push(0);
+    answer.extend_from_slice(resolved.suffix.as_bytes());
+    Ok(answer)
+}

@@ -1,0 +1,307 @@
+//! Modules of a worktree: what a specifier names, how that file is loaded, and its source.
+//!
+//! The algorithm is Node's, by `oxc_resolver`, over the worktree's directory handle: the worktree is
+//! its whole file system, with the root `/`. Of a package's `exports` the conditions are `import` or
+//! `require`, and `default`: neither Node's own modules nor a browser's are promised.
+//!
+//! Invariant: nothing outside the worktree is looked at, whatever a specifier, a link or a
+//! `package.json` says: a file is opened beneath the handle, and the resolver only guesses names.
+//! Calls block, and are not made on an async worker.
+
+use crate::worktree::{FileError, FileKind, Worktree, WorktreePath};
+use oxc_resolver::{
+    FileMetadata, FileSystem, ModuleType, ResolveError, ResolveOptions, ResolverGeneric,
+};
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vm_guest::abi::ModuleFormat;
+
+/// Bytes of a `package.json` that is read.
+const MAX_PACKAGE_BYTES: u64 = 1 << 20;
+
+/// The modules that a session may load.
+#[derive(Clone, Debug)]
+pub(crate) struct Modules {
+    worktree: Arc<Worktree>,
+    settings: vm_storage::Resolver,
+    /// Whether files may be `ECMAScript` modules.
+    esm: bool,
+    /// Bytes of one source: no more than the session's memory can hold.
+    max_source_bytes: u64,
+}
+
+/// How a module is asked for, which chooses among a package's entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// By `import`, whose specifiers are those of URLs.
+    Import,
+    /// By `require`.
+    Require,
+}
+
+/// A module that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    pub(crate) format: ModuleFormat,
+    /// Where it is, relative to the worktree, without links.
+    pub(crate) path: String,
+    /// The specifier's `?query` and `#fragment`: another one is another instance.
+    pub(crate) suffix: String,
+}
+
+/// Why a specifier names no module.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResolutionError {
+    #[error("it leads outside the worktree")]
+    Outside,
+    #[error("it has an encoded slash or backslash, or an encoding that is none")]
+    Encoding,
+    #[error("the scheme of its URL is not 'file:'")]
+    Scheme,
+    #[error("the template does not allow absolute imports")]
+    Absolute,
+    #[error("the template does not allow ECMAScript modules")]
+    ModulesForbidden,
+    #[error("there is no such module in the worktree")]
+    NotFound,
+    #[error("the package does not export it")]
+    NotExported,
+    #[error("it is no JavaScript or JSON")]
+    UnknownFormat,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Modules {
+    pub(crate) fn new(
+        worktree: Arc<Worktree>,
+        settings: &vm_storage::Settings,
+        max_source_bytes: u64,
+    ) -> Self {
+        let (resolver, esm) = (settings.resolver.clone(), settings.runtime.esm);
+        Self { worktree, settings: resolver, esm, max_source_bytes }
+    }
+
+    /// What `specifier` names in the file `referrer`. What is no file of the worktree, such as a
+    /// snippet, refers from its root.
+    pub(crate) fn resolve(
+        &self,
+        asking: Asking,
+        referrer: &str,
+        specifier: &str,
+    ) -> Result<Resolved, ResolutionError> {
+        let specifier = match asking {
+            Asking::Import => from_url(specifier)?,
+            Asking::Require => Cow::Borrowed(specifier),
+        };
+        let folder = referrer.rsplit_once('/').map_or("", |(folder, _)| folder);
+        self.check(folder, &specifier)?;
+        let resolver = self.resolver(asking);
+        let resolved = resolver.resolve(Path::new("/").join(folder), &specifier)?;
+        let path = resolved.path().strip_prefix("/").ok().and_then(Path::to_str);
+        let path = path.ok_or(ResolutionError::NotFound)?.to_owned();
+        let format = self.format(resolved.module_type(), &path)?;
+        if format == ModuleFormat::Module && !self.esm {
+            return Err(ResolutionError::ModulesForbidden);
+        }
+        let suffix = [resolved.query(), resolved.fragment()].map(Option::unwrap_or_default);
+        Ok(Resolved { format, path, suffix: suffix.concat() })
+    }
+
+    /// How the file at `path` runs when it is named itself, not imported.
+    pub(crate) fn entry_format(&self, path: &WorktreePath) -> ModuleFormat {
+        let resolver = self.resolver(Asking::Import);
+        let resolved = resolver.resolve("/", &format!("./{path}"));
+        let format = resolved.ok().and_then(|resolved| {
+            self.format(resolved.module_type(), resolved.path().to_str()?).ok()
+        });
+        match format {
+            _ if !self.esm => ModuleFormat::CommonJs,
+            Some(ModuleFormat::Json) | None => ModuleFormat::CommonJs,
+            Some(format) => format,
+        }
+    }
+
+    /// The source of a module that was found.
+    pub(crate) fn source(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        let path = WorktreePath::strict(path).map_err(|_| FileError::NotFound)?;
+        self.worktree.read(&path, self.max_source_bytes)
+    }
+
+    fn check(&self, folder: &str, specifier: &str) -> Result<(), ResolutionError> {
+        let is_relative = matches!(specifier.split('/').next(), Some("." | ".."));
+        if specifier.starts_with('/') && !self.settings.allow_absolute_repo_imports {
+            return Err(ResolutionError::Absolute);
+        }
+        let mut depth = if is_relative { parts(folder).count() } else { 0 };
+        for part in parts(specifier) {
+            depth = match part {
+                ".." => depth.checked_sub(1).ok_or(ResolutionError::Outside)?,
+                _ => depth + 1,
+            };
+        }
+        Ok(())
+    }
+
+    fn format(
+        &self,
+        declared: Option<ModuleType>,
+        path: &str,
+    ) -> Result<ModuleFormat, ResolutionError> {
+        match declared {
+            Some(ModuleType::Module) => Ok(ModuleFormat::Module),
+            Some(ModuleType::CommonJs) => Ok(ModuleFormat::CommonJs),
+            Some(ModuleType::Json) => Ok(ModuleFormat::Json),
+            Some(ModuleType::Wasm | ModuleType::Addon) => Err(ResolutionError::UnknownFormat),
+            None if !self.esm => Ok(ModuleFormat::CommonJs),
+            None if path.ends_with(".js") => Ok(ModuleFormat::BySyntax),
+            // Extensions that the template added.
+            None if self.settings.extensions.iter().any(|known| path.ends_with(known)) => {
+                Ok(ModuleFormat::BySyntax)
+            }
+            None => Err(ResolutionError::UnknownFormat),
+        }
+    }
+
+    /// Made for one call: it keeps what it saw of the files, which may change between two.
+    fn resolver(&self, asking: Asking) -> ResolverGeneric<WorktreeFiles> {
+        let condition = match asking {
+            Asking::Import => "import",
+            Asking::Require => "require",
+        };
+        let roots = self.settings.roots.iter().map(|root| Path::new("/").join(root));
+        ResolverGeneric::new_with_file_system(
+            WorktreeFiles(Arc::clone(&self.worktree)),
+            ResolveOptions {
+                cwd: Some("/".into()),
+                condition_names: vec![condition.to_owned(), "default".to_owned()],
+                extensions: self.settings.extensions.clone(),
+                module_type: true,
+                node_path: false,
+                roots: roots.collect(),
+                ..ResolveOptions::default()
+            },
+        )
+    }
+}
+
+impl ResolutionError {
+    /// The code that Node gives for the like.
+    pub(crate) fn code(&self, asking: Asking) -> &'static str {
+        match (self, asking) {
+            (Self::NotFound, Asking::Import) => "ERR_MODULE_NOT_FOUND",
+            (Self::NotFound, Asking::Require) => "MODULE_NOT_FOUND",
+            (Self::NotExported, _) => "ERR_PACKAGE_PATH_NOT_EXPORTED",
+            (Self::Outside | Self::Encoding | Self::Absolute, _) => "ERR_INVALID_MODULE_SPECIFIER",
+            (Self::Scheme, _) => "ERR_UNSUPPORTED_ESM_URL_SCHEME",
+            (Self::ModulesForbidden, _) => "ERR_MODULES_FORBIDDEN",
+            (Self::UnknownFormat, _) => "ERR_UNKNOWN_MODULE_FORMAT",
+            (Self::Other(_), _) => "ERR_INVALID_PACKAGE_CONFIG",
+        }
+    }
+}
+
+impl From<ResolveError> for ResolutionError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::NotFound(_) => Self::NotFound,
+            ResolveError::PackagePathNotExported { .. } => Self::NotExported,
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// The path that an import's specifier names: of a `file:` URL its path, and all of it decoded.
+fn from_url(specifier: &str) -> Result<Cow<'_, str>, ResolutionError> {
+    let path = match specifier.split_once(':') {
+        Some(("file", rest)) => rest
+            .strip_prefix("//")
+            .filter(|path| path.starts_with('/'))
+            .ok_or(ResolutionError::Scheme)?,
+        Some((scheme, _)) if is_scheme(scheme) => return Err(ResolutionError::Scheme),
+        Some(_) | None => specifier,
+    };
+    if !path.contains('%') {
+        return Ok(Cow::Borrowed(path));
+    }
+    let lower = path.to_ascii_lowercase();
+    if ["%2f", "%5c", "%00"].iter().any(|encoded| lower.contains(encoded)) {
+        return Err(ResolutionError::Encoding);
+    }
+    percent_encoding::percent_decode_str(path).decode_utf8().map_err(|_| ResolutionError::Encoding)
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+}
+
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !matches!(*part, "" | "."))
+}
+
+/// The worktree as the resolver's file system.
+struct WorktreeFiles(Arc<Worktree>);
+
+impl WorktreeFiles {
+    fn path(path: &Path) -> io::Result<WorktreePath> {
+        let relative = path.strip_prefix("/").ok().and_then(Path::to_str);
+        let relative = relative.map(|path| if path.is_empty() { "." } else { path });
+        relative
+            .and_then(|path| WorktreePath::strict(path).ok())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl FileSystem for WorktreeFiles {
+    fn new() -> Self {
+        unreachable!("a resolver is made with the worktree it is for")
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let read = self.0.read(&Self::path(path)?, MAX_PACKAGE_BYTES);
+        let bytes = read.map_err(|error| match error {
+            FileError::NotFound => io::ErrorKind::NotFound.into(),
+            error => io::Error::other(error.to_string()),
+        })?;
+        // The resolver's own parser recurses as deep as the file says.
+        serde_json::from_slice::<serde_json::Value>(&bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(bytes)
+    }
+
+    fn read_to_string(&self, path: &Path) -> io::Result<String> {
+        String::from_utf8(self.read(path)?).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<FileMetadata> {
+        let stat = self.0.stat(&Self::path(path)?).map_err(|_| io::ErrorKind::NotFound)?;
+        Ok(metadata(stat.kind, false))
+    }
+
+    fn symlink_metadata(&self, path: &Path) -> io::Result<FileMetadata> {
+        let path = Self::path(path)?;
+        let (stat, is_link) = self.0.stat_link(&path).map_err(|_| io::ErrorKind::NotFound)?;
+        Ok(metadata(stat.kind, is_link))
+    }
+
+    fn read_link(&self, path: &Path) -> Result<PathBuf, ResolveError> {
+        let target = Self::path(path).map(|path| self.0.read_link(&path));
+        match target {
+            Ok(Ok(target)) => Ok(target),
+            Ok(Err(_)) | Err(_) => Err(ResolveError::PathNotSupported(path.to_owned())),
+        }
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        let canonical = self.0.canonical(&Self::path(path)?);
+        let canonical = canonical.map_err(|_| io::ErrorKind::NotFound)?;
+        Ok(Path::new("/").join(canonical))
+    }
+}
+
+fn metadata(kind: FileKind, is_link: bool) -> FileMetadata {
+    FileMetadata::new(kind == FileKind::File, kind == FileKind::Directory, is_link)
+}
