@@ -245,7 +245,6 @@ fn code_of_path(error: PathError) -> ErrorCode {
         PathError::Empty
         | PathError::Absolute
         | PathError::ParentDir
-        | PathError::Outside
         | PathError::Nul
         | PathError::TooLong { limit: _ } => ErrorCode::InvalidPath,
     }

@@ -54,6 +54,8 @@ pub(crate) struct Resolved {
 /// Why a specifier names no module.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolutionError {
+    #[error("it is empty")]
+    Empty,
     #[error("it leads outside the worktree")]
     Outside,
     #[error("it has an encoded slash or backslash, or an encoding that is none")]
@@ -194,7 +196,9 @@ impl ResolutionError {
             (Self::NotFound, Asking::Import) => "ERR_MODULE_NOT_FOUND",
             (Self::NotFound, Asking::Require) => "MODULE_NOT_FOUND",
             (Self::NotExported, _) => "ERR_PACKAGE_PATH_NOT_EXPORTED",
-            (Self::Outside | Self::Encoding | Self::Absolute, _) => "ERR_INVALID_MODULE_SPECIFIER",
+            (Self::Empty | Self::Outside | Self::Encoding | Self::Absolute, _) => {
+                "ERR_INVALID_MODULE_SPECIFIER"
+            }
             (Self::Scheme, _) => "ERR_UNSUPPORTED_ESM_URL_SCHEME",
             (Self::ModulesForbidden, _) => "ERR_MODULES_FORBIDDEN",
             (Self::UnknownFormat, _) => "ERR_UNKNOWN_MODULE_FORMAT",
@@ -207,6 +211,7 @@ impl From<ResolveError> for ResolutionError {
     fn from(error: ResolveError) -> Self {
         match error {
             ResolveError::NotFound(_) => Self::NotFound,
+            ResolveError::Specifier(_) => Self::Empty,
             ResolveError::PackagePathNotExported { .. } => Self::NotExported,
             error => Self::Other(error.to_string()),
         }

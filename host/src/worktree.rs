@@ -83,20 +83,20 @@ impl Worktree {
         self.identity
     }
 
-    /// A path as scripts give it: relative to the root, or absolute and beneath the root's name.
+    /// A path as scripts give it: relative to the root, absolute and beneath the root's name, or
+    /// absolute as modules know their own, with the worktree as `/`.
     ///
     /// A `..` stays in the path, since what it means depends on the links before it. Resolving it
     /// beneath the handle refuses the ones that leave.
     pub(crate) fn lenient(&self, path: &str) -> Result<WorktreePath, PathError> {
-        if !path.starts_with('/') {
-            return WorktreePath::relative(path);
-        }
-        let inside = [&self.given, &self.canonical]
-            .into_iter()
-            .find_map(|root| Path::new(path).strip_prefix(root).ok())
-            .ok_or(PathError::Outside)?;
-        let inside = inside.to_str().expect("the end of a str at a path separator is a str");
+        let beneath = |root: &PathBuf| Path::new(path).strip_prefix(root).ok();
+        let named = [&self.given, &self.canonical].into_iter().find_map(beneath);
+        let inside = match named {
+            Some(inside) => inside.to_str().expect("the end of a str at a separator is a str"),
+            None => path.trim_start_matches('/'),
+        };
         // The root itself is "." rather than an empty path.
-        WorktreePath::relative(if inside.is_empty() { "." } else { inside })
+        let is_root = inside.is_empty() && !path.is_empty();
+        WorktreePath::relative(if is_root { "." } else { inside })
     }
 }

@@ -104,7 +104,7 @@
 
     function checked(specifier) {
         if (typeof specifier === 'string' && specifier !== '') return specifier;
-        throw new TypeError('The "id" argument must be a string that is not empty');
+        throw new TypeError('Invalid module: its "id" must be a string that is not empty');
     }
 
     function require(id) {

@@ -30,9 +30,6 @@ pub enum PathError {
     /// It has a `..` where none is allowed.
     #[error("the path has a '..' component")]
     ParentDir,
-    /// It is absolute, and not beneath the worktree.
-    #[error("the path leads outside the worktree")]
-    Outside,
     /// It has a NUL.
     #[error("the path has a NUL character")]
     Nul,
@@ -116,7 +113,7 @@ impl PathError {
     pub fn code(self) -> &'static str {
         match self {
             Self::Empty => "ENOENT",
-            Self::Absolute | Self::ParentDir | Self::Outside => "EACCES",
+            Self::Absolute | Self::ParentDir => "EACCES",
             Self::Nul => "EINVAL",
             Self::TooLong { limit: _ } => "ENAMETOOLONG",
         }

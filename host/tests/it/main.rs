@@ -11,6 +11,7 @@ mod hibernation;
 mod images;
 mod limits;
 mod model;
+mod modules;
 mod outlives;
 mod races;
 mod recursion;

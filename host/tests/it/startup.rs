@@ -148,9 +148,9 @@ async fn an_unknown_startup_mode_is_refused() {
     let test = TestHost::start().await;
     test.file("init.js", "1");
     let mut template = with_startup(&[("init.js", 0)]);
-    template.startup_files[0].mode = "module".to_owned();
+    template.startup_files[0].mode = "worker".to_owned();
     let error = test.try_session(template).await.unwrap_err();
-    assert!(matches!(error, HostError::StartupMode { mode, .. } if mode == "module"));
+    assert!(matches!(error, HostError::StartupMode { mode, .. } if mode == "worker"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

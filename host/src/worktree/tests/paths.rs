@@ -4,7 +4,9 @@
 //! the files behind the names do.
 
 use super::super::path::MAX_PATH_BYTES;
-use super::{Fixture, PathError, Worktree, WorktreeError, WorktreePath, assert_is, in_time};
+use super::{
+    FileError, Fixture, PathError, Worktree, WorktreeError, WorktreePath, assert_is, in_time,
+};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -89,12 +91,17 @@ fn absolute_paths_count_beneath_the_root_as_given_and_as_it_is() {
         assert_eq!(lenient("").unwrap().as_str(), ".");
         assert_eq!(lenient("/.//").unwrap().as_str(), ".");
         assert_eq!(lenient("/../outside").unwrap().as_str(), "../outside");
-        assert_is!(lenient("-evil/a"), Err(PathError::Outside));
         assert_is!(lenient("/a\0"), Err(PathError::Nul));
     }
-    for path in ["/", "/etc/passwd", fixture.outside.to_str().unwrap()] {
-        assert_is!(worktree.lenient(path), Err(PathError::Outside));
+    // Anything else that is absolute has the worktree for its root.
+    let evil = format!("{}-evil/a", fixture.inside.display());
+    for path in ["/etc/passwd", "//etc/passwd", fixture.outside.to_str().unwrap(), &evil] {
+        let named = worktree.lenient(path).unwrap();
+        assert_eq!(named.as_str(), path.trim_start_matches('/'));
+        assert_is!(worktree.read(&named, 1), Err(FileError::NotFound));
     }
+    assert_eq!(worktree.lenient("/").unwrap().as_str(), ".");
+    assert_is!(worktree.lenient(""), Err(PathError::Empty));
 }
 
 #[test]
