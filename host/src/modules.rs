@@ -10,16 +10,33 @@
 
 use crate::worktree::{FileError, FileKind, Worktree, WorktreePath};
 use oxc_resolver::{
-    FileMetadata, FileSystem, ModuleType, ResolveError, ResolveOptions, ResolverGeneric,
+    FileMetadata, FileSystem, ModuleType, Resolution, ResolveError, ResolveOptions, ResolverGeneric,
 };
 use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use vm_guest::abi::ModuleFormat;
 
 /// Bytes of a `package.json` that is read.
 const MAX_PACKAGE_BYTES: u64 = 1 << 20;
+
+// The resolver recurses, and keeps a path, for every level of every path that it looks at, and for
+// every link. So paths are bounded before it sees them, and it runs on a stack for the worst of them.
+
+/// Bytes of a specifier, or of the path of a file that refers.
+const MAX_PATH_BYTES: usize = 4096;
+/// Levels of a path.
+const MAX_LEVELS: usize = 128;
+/// `*` in a target of a package's `exports`: each becomes what a specifier says.
+const MAX_STARS: usize = 4;
+/// Links that one resolution follows.
+const MAX_LINKS: usize = 64;
+/// Bytes of stack: twice what [`MAX_LINKS`] of [`MAX_LEVELS`] take at a KiB each.
+const STACK_BYTES: usize = 16 << 20;
+/// What a `package.json` says about its modules.
+const PACKAGE_FIELDS: [&str; 3] = ["main", "exports", "imports"];
 
 /// The modules that a session may load.
 #[derive(Clone, Debug)]
@@ -56,6 +73,8 @@ pub(crate) struct Resolved {
 pub(crate) enum ResolutionError {
     #[error("it is empty")]
     Empty,
+    #[error("it is too long, or has too many levels")]
+    TooLong,
     #[error("it leads outside the worktree")]
     Outside,
     #[error("it has an encoded slash or backslash, or an encoding that is none")]
@@ -100,8 +119,7 @@ impl Modules {
         };
         let folder = referrer.rsplit_once('/').map_or("", |(folder, _)| folder);
         self.check(folder, &specifier)?;
-        let resolver = self.resolver(asking);
-        let resolved = resolver.resolve(Path::new("/").join(folder), &specifier)?;
+        let resolved = self.look_up(asking, folder, &specifier)?;
         let path = resolved.path().strip_prefix("/").ok().and_then(Path::to_str);
         let path = path.ok_or(ResolutionError::NotFound)?.to_owned();
         let format = self.format(resolved.module_type(), &path)?;
@@ -114,8 +132,9 @@ impl Modules {
 
     /// How the file at `path` runs when it is named itself, not imported.
     pub(crate) fn entry_format(&self, path: &WorktreePath) -> ModuleFormat {
-        let resolver = self.resolver(Asking::Import);
-        let resolved = resolver.resolve("/", &format!("./{path}"));
+        let specifier = format!("./{path}");
+        let resolved =
+            self.check("", &specifier).and_then(|()| self.look_up(Asking::Import, "", &specifier));
         let format = resolved.ok().and_then(|resolved| {
             self.format(resolved.module_type(), resolved.path().to_str()?).ok()
         });
@@ -132,7 +151,24 @@ impl Modules {
         self.worktree.read(&path, self.max_source_bytes)
     }
 
+    fn look_up(
+        &self,
+        asking: Asking,
+        folder: &str,
+        specifier: &str,
+    ) -> Result<Resolution, ResolutionError> {
+        let folder = Path::new("/").join(folder);
+        let resolver = self.resolver(asking);
+        let resolved = stacker::grow(STACK_BYTES, || resolver.resolve(folder, specifier));
+        Ok(resolved?)
+    }
+
     fn check(&self, folder: &str, specifier: &str) -> Result<(), ResolutionError> {
+        let levels = parts(folder).count() + parts(specifier).count();
+        let bytes = folder.len().max(specifier.len());
+        if levels > MAX_LEVELS || bytes > MAX_PATH_BYTES {
+            return Err(ResolutionError::TooLong);
+        }
         let is_relative = matches!(specifier.split('/').next(), Some("." | ".."));
         if specifier.starts_with('/') && !self.settings.allow_absolute_repo_imports {
             return Err(ResolutionError::Absolute);
@@ -175,7 +211,7 @@ impl Modules {
         };
         let roots = self.settings.roots.iter().map(|root| Path::new("/").join(root));
         ResolverGeneric::new_with_file_system(
-            WorktreeFiles(Arc::clone(&self.worktree)),
+            WorktreeFiles { worktree: Arc::clone(&self.worktree), links: AtomicUsize::new(0) },
             ResolveOptions {
                 cwd: Some("/".into()),
                 condition_names: vec![condition.to_owned(), "default".to_owned()],
@@ -196,7 +232,7 @@ impl ResolutionError {
             (Self::NotFound, Asking::Import) => "ERR_MODULE_NOT_FOUND",
             (Self::NotFound, Asking::Require) => "MODULE_NOT_FOUND",
             (Self::NotExported, _) => "ERR_PACKAGE_PATH_NOT_EXPORTED",
-            (Self::Empty | Self::Outside | Self::Encoding | Self::Absolute, _) => {
+            (Self::Empty | Self::TooLong | Self::Outside | Self::Encoding | Self::Absolute, _) => {
                 "ERR_INVALID_MODULE_SPECIFIER"
             }
             (Self::Scheme, _) => "ERR_UNSUPPORTED_ESM_URL_SCHEME",
@@ -248,7 +284,11 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The worktree as the resolver's file system.
-struct WorktreeFiles(Arc<Worktree>);
+struct WorktreeFiles {
+    worktree: Arc<Worktree>,
+    /// Links read so far.
+    links: AtomicUsize,
+}
 
 impl WorktreeFiles {
     fn path(path: &Path) -> io::Result<WorktreePath> {
@@ -266,14 +306,18 @@ impl FileSystem for WorktreeFiles {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let read = self.0.read(&Self::path(path)?, MAX_PACKAGE_BYTES);
+        let read = self.worktree.read(&Self::path(path)?, MAX_PACKAGE_BYTES);
         let bytes = read.map_err(|error| match error {
             FileError::NotFound => io::ErrorKind::NotFound.into(),
             error => io::Error::other(error.to_string()),
         })?;
         // The resolver's own parser recurses as deep as the file says.
-        serde_json::from_slice::<serde_json::Value>(&bytes)
+        let package: serde_json::Value = serde_json::from_slice(&bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let mut fields = PACKAGE_FIELDS.iter().filter_map(|field| package.get(field));
+        if !fields.all(has_short_paths) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a path in it is too long"));
+        }
         Ok(bytes)
     }
 
@@ -282,28 +326,47 @@ impl FileSystem for WorktreeFiles {
     }
 
     fn metadata(&self, path: &Path) -> io::Result<FileMetadata> {
-        let stat = self.0.stat(&Self::path(path)?).map_err(|_| io::ErrorKind::NotFound)?;
+        let stat = self.worktree.stat(&Self::path(path)?).map_err(|_| io::ErrorKind::NotFound)?;
         Ok(metadata(stat.kind, false))
     }
 
     fn symlink_metadata(&self, path: &Path) -> io::Result<FileMetadata> {
         let path = Self::path(path)?;
-        let (stat, is_link) = self.0.stat_link(&path).map_err(|_| io::ErrorKind::NotFound)?;
+        let (stat, is_link) =
+            self.worktree.stat_link(&path).map_err(|_| io::ErrorKind::NotFound)?;
         Ok(metadata(stat.kind, is_link))
     }
 
     fn read_link(&self, path: &Path) -> Result<PathBuf, ResolveError> {
-        let target = Self::path(path).map(|path| self.0.read_link(&path));
-        match target {
-            Ok(Ok(target)) => Ok(target),
-            Ok(Err(_)) | Err(_) => Err(ResolveError::PathNotSupported(path.to_owned())),
-        }
+        let read = || {
+            let target = self.worktree.read_link(&Self::path(path).ok()?).ok()?;
+            let is_first = self.links.fetch_add(1, Ordering::Relaxed) < MAX_LINKS;
+            let is_short = target.components().count() <= MAX_LEVELS;
+            (is_first && is_short && target.is_relative()).then_some(target)
+        };
+        read().ok_or_else(|| ResolveError::PathNotSupported(path.to_owned()))
     }
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
-        let canonical = self.0.canonical(&Self::path(path)?);
+        let canonical = self.worktree.canonical(&Self::path(path)?);
         let canonical = canonical.map_err(|_| io::ErrorKind::NotFound)?;
         Ok(Path::new("/").join(canonical))
+    }
+}
+
+/// Whether a part of a `package.json` has no path that is too long to look at.
+fn has_short_paths(value: &serde_json::Value) -> bool {
+    let is_short = |text: &str| {
+        let count = |of| text.bytes().filter(|byte| *byte == of).count();
+        count(b'/') <= MAX_LEVELS && count(b'*') <= MAX_STARS && text.len() <= MAX_PATH_BYTES
+    };
+    match value {
+        serde_json::Value::String(text) => is_short(text),
+        serde_json::Value::Array(values) => values.iter().all(has_short_paths),
+        serde_json::Value::Object(fields) => {
+            fields.iter().all(|(key, value)| is_short(key) && has_short_paths(value))
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => true,
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) enum TemplateCommand {
         /// Lower runs earlier
         #[arg(long, default_value_t = 10, allow_negative_numbers = true)]
         order: i64,
-        /// How it is evaluated
+        /// How it runs: `eval` as a script, `module` as an ECMAScript module
         #[arg(long, default_value = "eval")]
         mode: String,
     },

@@ -2,7 +2,11 @@
 
 use super::calls::{Called, Calls};
 use crate::modules::{Asking, Modules};
+use crate::recorder::cut_short;
 use vm_guest::abi::{Operation, resolve_flags};
+
+/// Bytes of a specifier that an error shows.
+const MAX_SHOWN_BYTES: usize = 256;
 
 /// Carries out one operation on modules.
 pub(super) async fn call(
@@ -29,6 +33,7 @@ fn resolve(modules: &Modules, flags: u32, name: &str) -> Called {
     let (referrer, specifier) = name.split_once('\0').unwrap_or(("", name));
     let resolved = modules.resolve(asking, referrer, specifier).map_err(|error| {
         let code = error.code(asking);
+        let (specifier, referrer) = (shown(specifier), shown(referrer));
         format!("{code}\nInvalid module: cannot load '{specifier}' from '{referrer}': {error}")
     })?;
     let mut answer = vec![resolved.format as u8];
@@ -36,4 +41,9 @@ fn resolve(modules: &Modules, flags: u32, name: &str) -> Called {
     answer.push(0);
     answer.extend_from_slice(resolved.suffix.as_bytes());
     Ok(answer)
+}
+
+fn shown(name: &str) -> String {
+    let name = name.to_owned();
+    if name.len() > MAX_SHOWN_BYTES { cut_short(name, MAX_SHOWN_BYTES) } else { name }
 }

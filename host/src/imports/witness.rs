@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use vm_guest::abi::Operation;
 
 /// Calls of the host whose answers are kept: to use an image, each is made again.
-const MAX_ASKED: usize = 256;
+const MAX_ASKED: usize = 1024;
 
 /// What was noted of a guest.
 #[derive(Debug, Default)]
