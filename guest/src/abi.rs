@@ -63,6 +63,8 @@ pub mod exports {
 pub mod realm_flags {
     /// The template has no console.
     pub const NO_CONSOLE: u32 = 1;
+    /// `CommonJS` modules are strict whatever they say; of scripts it is told with each.
+    pub const STRICT: u32 = 2;
 }
 
 /// Flags of `vm_evaluate`, `vm_compile` and `vm_drain`.

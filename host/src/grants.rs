@@ -9,6 +9,7 @@ use crate::modules::Modules;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::worktree::Worktree;
 use std::sync::Arc;
+use vm_guest::abi::realm_flags;
 use vm_storage::{CapabilityKind, Session, TemplateSnapshot};
 
 /// Name of the native module of files.
@@ -37,7 +38,7 @@ pub(crate) fn runtime_options(
             worktree_modules: Some(modules(template, worktree)),
             calls: Calls::new(),
         },
-        realm_flags: realm_flags(template),
+        realm_flags: told_of_realm(template),
     }
 }
 
@@ -48,8 +49,11 @@ pub(crate) fn modules(template: &TemplateSnapshot, worktree: &Arc<Worktree>) -> 
 }
 
 /// What a realm is told of its template.
-pub(crate) fn realm_flags(template: &TemplateSnapshot) -> u32 {
-    if template.settings.runtime.console { 0 } else { vm_guest::abi::realm_flags::NO_CONSOLE }
+pub(crate) fn told_of_realm(template: &TemplateSnapshot) -> u32 {
+    let runtime = &template.settings.runtime;
+    let no_console = if runtime.console { 0 } else { realm_flags::NO_CONSOLE };
+    let strict = if runtime.strict { realm_flags::STRICT } else { 0 };
+    no_console | strict
 }
 
 /// Writing is granted by an enabled capability named `fs` whose config says `{"write": true}`.

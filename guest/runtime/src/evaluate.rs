@@ -74,7 +74,6 @@ struct Compiled<'js> {
 
 /// Compiles and starts a script.
 pub(crate) fn start_source(name: &[u8], source: &[u8], flags: u32) {
-    modules::set_strict(flags & FLAG_STRICT != 0);
     in_context(|ctx| {
         let c_name = CStr::from_bytes_until_nul(name).unwrap_or_default();
         let script = || compile(ctx, name, source, flags);

@@ -107,10 +107,13 @@
         throw new TypeError('Invalid module: its "id" must be a string that is not empty');
     }
 
-    function require(id) {
-        return load(checked(id), caller(), null);
-    }
-    require.resolve = { resolve: (id) => resolve(checked(id), caller()) }.resolve;
+    // A method, as no constructor.
+    const { require } = {
+        require(id) {
+            return load(checked(id), caller(), null);
+        },
+    };
+    require.resolve = (id) => resolve(checked(id), caller());
     require.cache = cache;
 
     return { require, namesOf, exportsOf: (name, path) => run(name, path, false).exports };

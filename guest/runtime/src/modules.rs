@@ -92,13 +92,19 @@ thread_local! {
     static COMPILED: RefCell<BTreeMap<String, Persistent<Value<'static>>>> =
         const { RefCell::new(BTreeMap::new()) };
     static COMMON_JS: OnceCell<CommonJs> = const { OnceCell::new() };
-    /// Whether everything is strict.
+    /// Calls of the engine that find or load a module, one in the other.
+    static LOADING: Cell<u32> = const { Cell::new(0) };
+    /// Whether `CommonJS` modules are strict whatever they say.
     static STRICT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Puts `require` on the global object, and has `import` load modules.
 pub(crate) fn install(ctx: &Ctx<'_>) -> Result<()> {
-    static LOADER: Loader = Loader { resolve, load, meta };
+    static LOADER: Loader = Loader {
+        resolve: |ctx, referrer, specifier| loading(|| resolve(ctx, referrer, specifier)),
+        load: |ctx, name, attributes| loading(|| load(ctx, name, attributes)),
+        meta,
+    };
     raw::set_loader(ctx, &LOADER);
     let given = Object::new(ctx.clone())?;
     given.set("find", Function::new(ctx.clone(), find)?)?;
@@ -120,12 +126,9 @@ pub(crate) fn install(ctx: &Ctx<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Has `CommonJS` modules be strict, or not, from now on.
-pub(crate) fn set_strict(strict: bool) {
-    // Most executions change nothing and write no page for it.
-    if STRICT.get() != strict {
-        STRICT.set(strict);
-    }
+/// Has `CommonJS` modules be strict whatever they say.
+pub(crate) fn set_strict() {
+    STRICT.set(true);
 }
 
 /// A source by its syntax: what `script` makes of it, or else a module. When it is neither, the error
@@ -165,6 +168,23 @@ fn position(error: &Value<'_>, file: &str) -> Option<(u32, u32)> {
     let column = parts.next()?.trim_end_matches(')').parse().ok()?;
     let line = parts.next()?.parse().ok()?;
     parts.next()?.ends_with(file).then_some((line, column))
+}
+
+/// Finds or loads a module for the engine.
+fn loading<T>(load: impl FnOnce() -> Result<T>) -> Result<T> {
+    LOADING.set(LOADING.get() + 1);
+    let loaded = load();
+    LOADING.set(LOADING.get() - 1);
+    loaded
+}
+
+/// Refuses a script that asks for a module while the engine loads one, as it may when it has code run
+/// for the stack of an error: what it loads would be freed with what the engine gives up.
+fn refuse_while_loading(ctx: &Ctx<'_>) -> Result<()> {
+    if LOADING.get() == 0 {
+        return Ok(());
+    }
+    Err(Exception::throw_message(ctx, "Invalid module: another one is being loaded"))
 }
 
 fn resolve(ctx: &Ctx<'_>, referrer: &str, specifier: &str) -> Result<String> {
@@ -402,10 +422,13 @@ fn find<'js>(ctx: Ctx<'js>, specifier: String, referrer: String) -> Result<Objec
 
 fn is_module(ctx: Ctx<'_>, name: String, path: String) -> Result<bool> {
     let known = BY_SYNTAX.with_borrow(|known| known.get(&name).copied());
-    match known {
-        Some(is_module) => Ok(is_module),
-        None => Ok(matches!(known_by_syntax(&ctx, &name, &path)?, Syntax::Module(_))),
+    if let Some(is_module) = known {
+        return Ok(is_module);
     }
+    refuse_while_loading(&ctx)?;
+    let syntax = known_by_syntax(&ctx, &name, &path);
+    let syntax = syntax.inspect_err(|_| raw::free_unlinked_modules(&ctx))?;
+    Ok(matches!(syntax, Syntax::Module(_)))
 }
 
 /// The function that a `CommonJS` module is.
@@ -430,6 +453,7 @@ fn parse_json<'js>(ctx: Ctx<'js>, name: String, path: String) -> Result<Value<'j
 
 /// The namespace of a module that is required: one that need not wait.
 fn evaluate<'js>(ctx: Ctx<'js>, name: String, path: String) -> Result<Value<'js>> {
+    refuse_while_loading(&ctx)?;
     let c_name = c_name(&ctx, &name)?;
     let module = match raw::find_module(&ctx, &c_name) {
         Some(module) => module,

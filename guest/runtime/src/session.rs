@@ -20,6 +20,8 @@ const MAX_STACK: usize = 2 * 1024 * 1024;
 
 /// The template has no console.
 const FLAG_NO_CONSOLE: u32 = 1;
+/// Every script is strict.
+const FLAG_STRICT: u32 = 2;
 
 /// Makes the runtime and its globals, and captures the primordials. Reads no clock that a script
 /// could tell, and seeds nothing: the host does that in every session.
@@ -79,6 +81,9 @@ pub(crate) fn forget_entropy() {
 
 /// Applies what the template says of the realm.
 pub(crate) fn configure(flags: u32) {
+    if flags & FLAG_STRICT != 0 {
+        modules::set_strict();
+    }
     if flags & FLAG_NO_CONSOLE != 0 {
         state::with(|state| {
             state.runtime.context().with(|ctx| {

@@ -262,6 +262,6 @@ mod tests {
         assert!(graph.left.is_empty(), "{:?}", graph.left);
         // Few look, so that what is small stays fast.
         let looking = shape.looking().len();
-        assert!(looking * 5 < shape.bodies.len(), "{looking} of {}", shape.bodies.len());
+        assert!(looking * 4 < shape.bodies.len(), "{looking} of {}", shape.bodies.len());
     }
 }

@@ -362,6 +362,7 @@ async fn the_template_says_how_specifiers_resolve() {
         &[
             ("src/lib/x.js", "exports.from = 'src'"),
             ("lib/x.js", "exports.from = 'root'"),
+            ("lib/this.js", "exports.of = () => (function () { return typeof this })()"),
             ("lib/y.jsm", "export const from = 'jsm'"),
             ("lib/y.js", "exports.from = 'js'"),
             ("m.mjs", "export default 1"),
@@ -377,6 +378,9 @@ async fn the_template_says_how_specifiers_resolve() {
     let relative = test.session(changed(|s| s.resolver.allow_absolute_repo_imports = false)).await;
     let refused = "try { require('/lib/x') } catch (error) { error.code }";
     assert_eq!(test.preview(relative, refused).await, "'ERR_INVALID_MODULE_SPECIFIER'");
+    let strict = test.session(changed(|s| s.runtime.strict = true)).await;
+    assert_eq!(test.preview(strict, "require('./lib/this').of()").await, "'undefined'");
+    assert_eq!(test.preview(root, "require('./lib/this').of()").await, "'object'");
     let scripts = test.session(changed(|s| s.runtime.esm = false)).await;
     let refused = "await import('./m.mjs').catch(error => error.code)";
     assert_eq!(test.preview(scripts, refused).await, "'ERR_MODULES_FORBIDDEN'");
@@ -396,6 +400,9 @@ async fn a_graph_that_could_not_be_loaded_leaves_nothing() {
             ("b.mjs", "import { a } from './a.mjs'; export const b = () => a"),
             ("c.mjs", "import { nothing } from './d.mjs'; export const c = 1"),
             ("d.mjs", "import './c.mjs'; export const d = 1"),
+            ("by-syntax.js", "import './b.mjs'; import './missing.mjs'"),
+            ("broken-inside.mjs", "import './wrong.mjs'"),
+            ("wrong.mjs", "1 +;"),
         ],
     );
     let session = test.session(template()).await;
@@ -409,6 +416,15 @@ async fn a_graph_that_could_not_be_loaded_leaves_nothing() {
         );
         assert_eq!(test.preview(session, unlinked).await, "'SyntaxError'");
     }
+    let required = "try { require('./by-syntax.js') } catch (error) { error.code }";
+    for _ in 0..2 {
+        assert_eq!(test.preview(session, required).await, "'ERR_MODULE_NOT_FOUND'");
+    }
+    // Code that the engine runs while it loads cannot load.
+    let meanwhile = "Error.prepareStackTrace = () => { try { require('./a.mjs') } catch (e) { globalThis.said = e.message } };
+        await import('./broken-inside.mjs').catch(() => 0); delete Error.prepareStackTrace; said";
+    let refused = "'Invalid module: another one is being loaded'";
+    assert_eq!(test.preview(session, meanwhile).await, refused);
     test.file("missing.mjs", "");
     test.file("d.mjs", "import './c.mjs'; export const nothing = 1");
     assert_eq!(test.preview(session, "(await import('./b.mjs')).b()").await, "1");
