@@ -35,7 +35,7 @@ pub(crate) fn runtime_options(
         grants: Grants {
             modules: template.modules.clone(),
             files,
-            worktree_modules: Some(modules(template, worktree)),
+            worktree_modules: Some(Arc::new(modules(template, worktree))),
             calls: Calls::new(),
         },
         realm_flags: told_of_realm(template),

@@ -20,6 +20,7 @@ pub(crate) use witness::{Answer, Asked, Unrepeatable, Witness};
 use crate::recorder::OutputLimit;
 use crate::runtime::{Grants, State};
 use decode::{Emitted, Span};
+use std::sync::Arc;
 use vm_guest::abi::{HOST_MODULE, Operation, UnknownNumber};
 use wasmtime::{Caller, Linker};
 
@@ -125,7 +126,7 @@ impl Grants {
             Operation::Require => Err("MODULE_NOT_ALLOWED\nthe template lacks it".to_owned()),
             Operation::ModuleResolve | Operation::ModuleSource => match &self.worktree_modules {
                 Some(modules) => {
-                    let (modules, name) = (modules.clone(), name.to_owned());
+                    let (modules, name) = (Arc::clone(modules), name.to_owned());
                     modules::call(&self.calls, modules, operation, flags, name).await
                 }
                 None => Err(DENIED.to_owned()),

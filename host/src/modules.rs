@@ -159,8 +159,8 @@ impl Modules {
     ) -> Result<Resolution, ResolutionError> {
         let folder = Path::new("/").join(folder);
         let resolver = self.resolver(asking);
-        let resolved = stacker::grow(STACK_BYTES, || resolver.resolve(folder, specifier));
-        Ok(resolved?)
+        let found = stacker::grow(STACK_BYTES, || resolver.resolve(folder, specifier));
+        Ok(found?)
     }
 
     fn check(&self, folder: &str, specifier: &str) -> Result<(), ResolutionError> {
@@ -192,15 +192,18 @@ impl Modules {
             Some(ModuleType::Module) => Ok(ModuleFormat::Module),
             Some(ModuleType::CommonJs) => Ok(ModuleFormat::CommonJs),
             Some(ModuleType::Json) => Ok(ModuleFormat::Json),
-            Some(ModuleType::Wasm | ModuleType::Addon) => Err(ResolutionError::UnknownFormat),
             None if !self.esm => Ok(ModuleFormat::CommonJs),
-            None if path.ends_with(".js") => Ok(ModuleFormat::BySyntax),
-            // Extensions that the template added.
-            None if self.settings.extensions.iter().any(|known| path.ends_with(known)) => {
-                Ok(ModuleFormat::BySyntax)
+            None if self.is_script(path) => Ok(ModuleFormat::BySyntax),
+            Some(ModuleType::Wasm | ModuleType::Addon) | None => {
+                Err(ResolutionError::UnknownFormat)
             }
-            None => Err(ResolutionError::UnknownFormat),
         }
+    }
+
+    /// Whether a file's name ends like a script's: in `.js`, or in what the template adds to that.
+    fn is_script(&self, path: &str) -> bool {
+        let known = self.settings.extensions.iter().map(String::as_str);
+        known.chain([".js"]).any(|extension| path.ends_with(extension))
     }
 
     /// Made for one call: it keeps what it saw of the files, which may change between two.

@@ -3,6 +3,7 @@
 use super::calls::{Called, Calls};
 use crate::modules::{Asking, Modules};
 use crate::recorder::cut_short;
+use std::sync::Arc;
 use vm_guest::abi::{Operation, resolve_flags};
 
 /// Bytes of a specifier that an error shows.
@@ -11,7 +12,7 @@ const MAX_SHOWN_BYTES: usize = 256;
 /// Carries out one operation on modules.
 pub(super) async fn call(
     calls: &Calls,
-    modules: Modules,
+    modules: Arc<Modules>,
     operation: Operation,
     flags: u32,
     name: String,

@@ -10,6 +10,7 @@ use crate::imports::{Calls, CurrentRecorder, Files, OutputSink, Unrepeatable, Wi
 use crate::limits::MemoryLimiter;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
+use std::sync::Arc;
 use wasmtime::Memory;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -59,7 +60,7 @@ pub(crate) struct Grants {
     /// The worktree's files; none without the `fs` module.
     pub(crate) files: Option<Files>,
     /// The worktree's modules; none where there is no worktree.
-    pub(crate) worktree_modules: Option<Modules>,
+    pub(crate) worktree_modules: Option<Arc<Modules>>,
     /// What of all this is under way.
     pub(crate) calls: Calls,
 }

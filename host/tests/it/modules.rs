@@ -507,7 +507,7 @@ async fn files_are_read_by_the_names_that_modules_know_themselves_by() {
 
 fn module_startup(path: &str) -> Template {
     let mut template = with_startup(&[(path, 0)]);
-    template.startup_files[0].mode = "module".to_owned();
+    template.startup_files[0].mode = String::from("module");
     template
 }
 
