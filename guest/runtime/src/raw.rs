@@ -45,14 +45,30 @@ pub(crate) fn compile<'js>(
     source: &[u8],
     flags: i32,
 ) -> Result<Value<'js>> {
+    compile_at(ctx, name, source, 1, flags)
+}
+
+/// The same of a text that begins on another line of its file, which must not be 0.
+pub(crate) fn compile_at<'js>(
+    ctx: &Ctx<'js>,
+    name: &CStr,
+    source: &[u8],
+    line: i32,
+    flags: i32,
+) -> Result<Value<'js>> {
     let flags = flags | (qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY) as i32;
     assert_eq!(source.last(), Some(&0), "a source has a NUL behind it");
+    let mut options = qjs::JSEvalOptions {
+        version: qjs::JS_EVAL_OPTIONS_VERSION as i32,
+        eval_flags: flags,
+        filename: name.as_ptr(),
+        line_num: line,
+    };
     let len = (source.len() - 1) as qjs::size_t;
     // SAFETY: both texts end in NUL and outlive the call; QuickJS copies what it keeps.
     unsafe {
-        let raw =
-            qjs::JS_Eval(ctx.as_raw().as_ptr(), source.as_ptr().cast(), len, name.as_ptr(), flags);
-        owned(ctx, raw)
+        let raw = ctx.as_raw().as_ptr();
+        owned(ctx, qjs::JS_Eval2(raw, source.as_ptr().cast(), len, &raw mut options))
     }
 }
 
@@ -385,30 +401,6 @@ pub(crate) fn script_name(ctx: &Ctx<'_>, level: i32) -> Option<String> {
         let name = owned(ctx, qjs::JS_AtomToValue(raw, atom));
         qjs::JS_FreeAtom(raw, atom);
         string_bytes(&name.ok()?).map(|bytes| crate::text::lossy(&bytes))
-    }
-}
-
-/// Compiles a text, with a NUL behind it, that begins on line `line` of its file, as a script.
-pub(crate) fn compile_at<'js>(
-    ctx: &Ctx<'js>,
-    name: &CStr,
-    source: &[u8],
-    line: i32,
-    flags: i32,
-) -> Result<Value<'js>> {
-    let flags = flags | (qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY) as i32;
-    assert_eq!(source.last(), Some(&0), "a source has a NUL behind it");
-    let mut options = qjs::JSEvalOptions {
-        version: qjs::JS_EVAL_OPTIONS_VERSION as i32,
-        eval_flags: flags,
-        filename: name.as_ptr(),
-        line_num: line,
-    };
-    let len = (source.len() - 1) as qjs::size_t;
-    // SAFETY: both texts end in NUL and outlive the call; QuickJS copies what it keeps.
-    unsafe {
-        let raw = ctx.as_raw().as_ptr();
-        owned(ctx, qjs::JS_Eval2(raw, source.as_ptr().cast(), len, &raw mut options))
     }
 }
 
