@@ -9,7 +9,7 @@ use crate::modules::Modules;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::worktree::Worktree;
 use std::sync::Arc;
-use vm_guest::abi::realm_flags;
+use vm_guest::abi;
 use vm_storage::{CapabilityKind, Session, TemplateSnapshot};
 
 /// Name of the native module of files.
@@ -38,7 +38,7 @@ pub(crate) fn runtime_options(
             worktree_modules: Some(Arc::new(modules(template, worktree))),
             calls: Calls::new(),
         },
-        realm_flags: told_of_realm(template),
+        realm_flags: realm_flags(template),
     }
 }
 
@@ -49,10 +49,10 @@ pub(crate) fn modules(template: &TemplateSnapshot, worktree: &Arc<Worktree>) -> 
 }
 
 /// What a realm is told of its template.
-pub(crate) fn told_of_realm(template: &TemplateSnapshot) -> u32 {
+pub(crate) fn realm_flags(template: &TemplateSnapshot) -> u32 {
     let runtime = &template.settings.runtime;
-    let no_console = if runtime.console { 0 } else { realm_flags::NO_CONSOLE };
-    let strict = if runtime.strict { realm_flags::STRICT } else { 0 };
+    let no_console = if runtime.console { 0 } else { abi::realm_flags::NO_CONSOLE };
+    let strict = if runtime.strict { abi::realm_flags::STRICT } else { 0 };
     no_console | strict
 }
 

@@ -13,6 +13,7 @@ use oxc_resolver::{
     FileMetadata, FileSystem, ModuleType, Resolution, ResolveError, ResolveOptions, ResolverGeneric,
 };
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,12 +114,11 @@ impl Modules {
         referrer: &str,
         specifier: &str,
     ) -> Result<Resolved, ResolutionError> {
-        let specifier = match asking {
+        let (specifier, suffix) = match asking {
             Asking::Import => from_url(specifier)?,
-            Asking::Require => Cow::Borrowed(specifier),
+            Asking::Require => (Cow::Borrowed(specifier), ""),
         };
         let folder = referrer.rsplit_once('/').map_or("", |(folder, _)| folder);
-        self.check(folder, &specifier)?;
         let resolved = self.look_up(asking, folder, &specifier)?;
         let path = resolved.path().strip_prefix("/").ok().and_then(Path::to_str);
         let path = path.ok_or(ResolutionError::NotFound)?.to_owned();
@@ -126,22 +126,24 @@ impl Modules {
         if format == ModuleFormat::Module && !self.esm {
             return Err(ResolutionError::ModulesForbidden);
         }
-        let suffix = [resolved.query(), resolved.fragment()].map(Option::unwrap_or_default);
-        Ok(Resolved { format, path, suffix: suffix.concat() })
+        Ok(Resolved { format, path, suffix: suffix.to_owned() })
     }
 
     /// How the file at `path` runs when it is named itself, not imported.
     pub(crate) fn entry_format(&self, path: &WorktreePath) -> ModuleFormat {
-        let specifier = format!("./{path}");
-        let resolved =
-            self.check("", &specifier).and_then(|()| self.look_up(Asking::Import, "", &specifier));
-        let format = resolved.ok().and_then(|resolved| {
-            self.format(resolved.module_type(), resolved.path().to_str()?).ok()
-        });
-        match format {
-            _ if !self.esm => ModuleFormat::CommonJs,
-            Some(ModuleFormat::Json) | None => ModuleFormat::CommonJs,
-            Some(format) => format,
+        let path = path.to_string();
+        match Path::new(&path).extension().and_then(OsStr::to_str) {
+            Some("mjs") if self.esm => return ModuleFormat::Module,
+            Some(_) if self.esm && self.is_script(&path) => {}
+            Some(_) | None => return ModuleFormat::CommonJs,
+        }
+        let found = self.look_up(Asking::Import, "", &format!("./{path}"));
+        match found.ok().and_then(|found| found.module_type()) {
+            Some(ModuleType::Module) => ModuleFormat::Module,
+            Some(ModuleType::CommonJs) => ModuleFormat::CommonJs,
+            Some(ModuleType::Json | ModuleType::Wasm | ModuleType::Addon) | None => {
+                ModuleFormat::BySyntax
+            }
         }
     }
 
@@ -157,10 +159,16 @@ impl Modules {
         folder: &str,
         specifier: &str,
     ) -> Result<Resolution, ResolutionError> {
+        self.check(folder, specifier)?;
         let folder = Path::new("/").join(folder);
         let resolver = self.resolver(asking);
-        let found = stacker::grow(STACK_BYTES, || resolver.resolve(folder, specifier));
-        Ok(found?)
+        let found = stacker::grow(STACK_BYTES, || resolver.resolve(folder, specifier))?;
+        // To the resolver these end a path. Here they are characters of a name, and one that it found
+        // without them is another.
+        if found.query().is_some() || found.fragment().is_some() {
+            return Err(ResolutionError::NotFound);
+        }
+        Ok(found)
     }
 
     fn check(&self, folder: &str, specifier: &str) -> Result<(), ResolutionError> {
@@ -257,9 +265,9 @@ impl From<ResolveError> for ResolutionError {
     }
 }
 
-/// The path that an import's specifier names: of a `file:` URL its path, and all of it decoded.
-fn from_url(specifier: &str) -> Result<Cow<'_, str>, ResolutionError> {
-    let path = match specifier.split_once(':') {
+/// The path that an import's specifier names, decoded, and its query and fragment, which are not.
+fn from_url(specifier: &str) -> Result<(Cow<'_, str>, &str), ResolutionError> {
+    let url = match specifier.split_once(':') {
         Some(("file", rest)) => rest
             .strip_prefix("//")
             .filter(|path| path.starts_with('/'))
@@ -267,14 +275,18 @@ fn from_url(specifier: &str) -> Result<Cow<'_, str>, ResolutionError> {
         Some((scheme, _)) if is_scheme(scheme) => return Err(ResolutionError::Scheme),
         Some(_) | None => specifier,
     };
+    // One at the start names an import of the package itself.
+    let end = url.char_indices().skip(1).find(|(_, c)| matches!(c, '?' | '#'));
+    let (path, suffix) = url.split_at(end.map_or(url.len(), |(at, _)| at));
     if !path.contains('%') {
-        return Ok(Cow::Borrowed(path));
+        return Ok((Cow::Borrowed(path), suffix));
     }
     let lower = path.to_ascii_lowercase();
     if ["%2f", "%5c", "%00"].iter().any(|encoded| lower.contains(encoded)) {
         return Err(ResolutionError::Encoding);
     }
-    percent_encoding::percent_decode_str(path).decode_utf8().map_err(|_| ResolutionError::Encoding)
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8();
+    Ok((decoded.map_err(|_| ResolutionError::Encoding)?, suffix))
 }
 
 fn is_scheme(text: &str) -> bool {

@@ -14,7 +14,7 @@ mod replay;
 
 use crate::artifacts::{Part, Ran, Recorded, Scripts};
 use crate::error::{FileError, HostError};
-use crate::grants::told_of_realm;
+use crate::grants::realm_flags;
 use crate::host::Host;
 use crate::library::LibraryName;
 use crate::limits;
@@ -132,7 +132,7 @@ impl<'a> Startup<'a> {
         }
         let limits = slot.session.template.settings.limits;
         let (engine, artifacts) = (self.host.engine(), self.host.artifacts());
-        let realm = told_of_realm(&slot.session.template);
+        let realm = realm_flags(&slot.session.template);
         let key = scripts.image_key(engine, realm, &limits);
         let template = slot.session.template_id;
         let grants = slot.grants();

@@ -25,8 +25,7 @@
             this.path = folder(this.filename);
             this.exports = {};
             this.loaded = false;
-            this.children = [];
-            this.require = requireOf(this, id);
+            this.require = requireOf(id);
         }
     }
 
@@ -34,19 +33,15 @@
         return apply(slice, filename, [0, apply(lastIndexOf, filename, ['/'])]) || '/';
     }
 
-    // The exports of what a file asked for; `module` is the asking one, if it is a module itself.
-    function load(specifier, referrer, module) {
+    // The exports of what a file asked for.
+    function load(specifier, referrer) {
         const builtIn = native(specifier);
         if (builtIn !== undefined) return builtIn;
         const { name, path, format } = find(specifier, referrer);
         const known = cache[name];
         const isEsm = !known && (format === MODULE || (format === BY_SYNTAX && isModule(name, path)));
         if (isEsm) return evaluate(name, path);
-        const loaded = known || run(name, path, format === JSON);
-        if (module && module !== loaded && !module.children.includes(loaded)) {
-            module.children[module.children.length] = loaded;
-        }
-        return loaded.exports;
+        return (known || run(name, path, format === JSON)).exports;
     }
 
     function run(name, path, isJson) {
@@ -69,8 +64,8 @@
         return module;
     }
 
-    function requireOf(module, referrer) {
-        const require = (specifier) => load(checked(specifier), referrer, module);
+    function requireOf(referrer) {
+        const require = (specifier) => load(checked(specifier), referrer);
         require.resolve = (specifier) => resolve(checked(specifier), referrer);
         require.cache = cache;
         return require;
@@ -110,7 +105,7 @@
     // A method, as no constructor.
     const { require } = {
         require(id) {
-            return load(checked(id), caller(), null);
+            return load(checked(id), caller());
         },
     };
     require.resolve = (id) => resolve(checked(id), caller());

@@ -8,10 +8,12 @@
 //! ```
 //!
 //! A file is loaded once in a session, by either; what runs itself is run anew. One whose format
-//! nothing says is a module if it is none as a script: see [`Syntax`].
+//! nothing says is a module if it is none as a script: see [`by_syntax`].
 //!
 //! Invariant: names, formats and sources come from the host, which looks at nothing outside the
 //! worktree.
+
+mod meta;
 
 use crate::abi::{self, Operation};
 use crate::raw::{self, Loader, Module, PromiseState, eval_flags};
@@ -103,7 +105,7 @@ pub(crate) fn install(ctx: &Ctx<'_>) -> Result<()> {
     static LOADER: Loader = Loader {
         resolve: |ctx, referrer, specifier| loading(|| resolve(ctx, referrer, specifier)),
         load: |ctx, name, attributes| loading(|| load(ctx, name, attributes)),
-        meta,
+        meta: meta::meta,
     };
     raw::set_loader(ctx, &LOADER);
     let given = Object::new(ctx.clone())?;
@@ -200,11 +202,15 @@ fn resolve(ctx: &Ctx<'_>, referrer: &str, specifier: &str) -> Result<String> {
     Ok(name)
 }
 
+/// The path of a module, and the query and fragment that its name has besides.
+fn parts(name: &str) -> (&str, &str) {
+    let path_len = SUFFIXED.with_borrow(|names| names.get(name).copied());
+    path_len.and_then(|len| name.split_at_checked(len)).unwrap_or((name, ""))
+}
+
 /// Asks the host what a specifier names.
 fn ask(ctx: &Ctx<'_>, specifier: &str, referrer: &str, flags: u32) -> Result<Found> {
-    let path_len = SUFFIXED.with_borrow(|names| names.get(referrer).copied());
-    let referrer = path_len.and_then(|len| referrer.get(..len)).unwrap_or(referrer);
-    let question = format!("{referrer}\0{specifier}");
+    let question = format!("{}\0{specifier}", parts(referrer).0);
     let answer = host(ctx, Operation::ModuleResolve, flags, &question)?;
     let malformed = || Exception::throw_message(ctx, "the host's answer is malformed");
     let (format, names) = answer.split_first().ok_or_else(malformed)?;
@@ -372,43 +378,6 @@ fn function<'js>(ctx: &Ctx<'js>, name: &CStr, source: &[u8]) -> Result<Value<'js
     let wrapped = [BEFORE, comment, source, BEHIND].concat();
     let flags = if STRICT.get() { eval_flags::STRICT } else { 0 };
     raw::compile_at(ctx, name, &wrapped, FIRST_LINE, flags)
-}
-
-fn meta<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Value<'js>> {
-    let path_len = SUFFIXED.with_borrow(|names| names.get(name).copied()).unwrap_or(name.len());
-    let (path, suffix) = name.split_at_checked(path_len).unwrap_or((name, ""));
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let meta = Object::new(ctx.clone())?;
-    meta.set_prototype(None)?;
-    meta.set("dirname", format!("/{folder}"))?;
-    meta.set("filename", format!("/{path}"))?;
-    meta.set("url", format!("{}{suffix}", file_url(path)))?;
-    let referrer = name.to_owned();
-    let resolve = move |ctx: Ctx<'js>, specifier: String| -> Result<String> {
-        if let Some(name) = require::native_name(&specifier) {
-            return Ok(format!("node:{name}"));
-        }
-        let found = ask(&ctx, &specifier, &referrer, 0)?;
-        let (path, suffix) = found.name.split_at(found.path_len);
-        Ok(format!("{}{suffix}", file_url(path)))
-    };
-    meta.set("resolve", Function::new(ctx.clone(), resolve)?.with_name("resolve")?)?;
-    Ok(meta.into_value())
-}
-
-/// The URL of a file, whose root is the worktree.
-fn file_url(path: &str) -> String {
-    use std::fmt::Write as _;
-    let mut url = "file:///".to_owned();
-    for byte in path.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => url.push(char::from(byte)),
-            b'/' | b'-' | b'.' | b'_' | b'~' | b'@' | b'+' | b'=' | b':' | b',' | b'!' | b'$'
-            | b'&' | b'\'' | b'(' | b')' | b'*' | b';' => url.push(char::from(byte)),
-            _ => write!(url, "%{byte:02X}").expect("a String takes all"),
-        }
-    }
-    url
 }
 
 fn find<'js>(ctx: Ctx<'js>, specifier: String, referrer: String) -> Result<Object<'js>> {

@@ -20,7 +20,7 @@ const MAX_STACK: usize = 2 * 1024 * 1024;
 
 /// The template has no console.
 const FLAG_NO_CONSOLE: u32 = 1;
-/// Every script is strict.
+/// `CommonJS` modules are strict; scripts are told with each.
 const FLAG_STRICT: u32 = 2;
 
 /// Makes the runtime and its globals, and captures the primordials. Reads no clock that a script

@@ -92,6 +92,8 @@ async fn what_is_a_module_is_told_by_name_package_or_syntax() {
             ("script.js", "var left = 'a global'; // export and import\n typeof this"),
             ("without.mjs", "1"),
             ("promised.mjs", "export default Promise.resolve('settled')"),
+            ("c#/d?e.mjs", "import './f.js?g=%20h#i'; export default url"),
+            ("c#/f.js", "globalThis.url = import.meta.url"),
         ],
     );
     let session = test.session(template()).await;
@@ -104,6 +106,7 @@ async fn what_is_a_module_is_told_by_name_package_or_syntax() {
         ("script.js", "'object'"),
         ("without.mjs", "undefined"),
         ("promised.mjs", "'settled'"),
+        ("c#/d?e.mjs", "'file:///c%23/f.js?g=%20h#i'"),
     ] {
         assert_eq!(value(&test, session, path).await, expected, "{path}");
     }
@@ -193,6 +196,8 @@ async fn commonjs_modules_require_each_other() {
         ),
         ("['./lib/b.js'].map(require)[0].seen", "'a'"),
         ("try { require({}) } catch (error) { error.name }", "'TypeError'"),
+        ("try { require('./lib/a.js?x') } catch (error) { error.code }", "'MODULE_NOT_FOUND'"),
+        ("try { require('./lib/a.js#x') } catch (error) { error.code }", "'MODULE_NOT_FOUND'"),
     ] {
         assert_eq!(test.preview(session, input).await, expected, "{input}");
     }
@@ -324,6 +329,8 @@ async fn nothing_outside_the_worktree_is_a_module() {
         &one_name,
         "../chain0/x.js",
         "dual/../../../secret.js",
+        "./from.js%3Fx",
+        "./from%",
         "..%2f..%2fsecret.js",
         "%2e%2e/%2e%2e/secret.js",
         "..\\..\\secret.js",
