@@ -118,7 +118,7 @@ fn every_script_of_the_corpus_gets_what_it_says_and_harms_nobody() {
         daemon.folder.file(&format!("worktree/{}", script.name), &script.source);
     }
     let template = daemon.template_with_limits(&json!({
-        "cpu_ms": 500, "wall_ms": 60_000, "mem_mb": 64, "max_events": 200, "max_output_kb": 64,
+        "cpu_ms": 500, "wall_ms": 30_000, "mem_mb": 64, "max_events": 200, "max_output_kb": 64,
     }));
     let neighbour = daemon.any_session();
     daemon.repl(&neighbour, "var held = 'held'");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Request};
 
 /// How long a test waits for anything before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A daemon, ended with the test.
 pub(crate) struct Daemon {
