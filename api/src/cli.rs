@@ -302,6 +302,7 @@ impl LocalError {
             Self::TemplateFile { .. }
             | Self::Template { .. }
             | Self::Settings(_)
+            | Self::Capability(_)
             | Self::Listen(_)
             | Self::NoSuchFile { .. }
             | Self::NotUtf8 { .. } => Exit::Usage,

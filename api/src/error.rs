@@ -270,9 +270,13 @@ fn of_file(error: &FileError, of: impl Fn(ErrorCode) -> ApiError) -> ApiError {
         | FileError::IsADirectory
         | FileError::TooLarge { limit: _ }
         | FileError::TooManyLinks
+        | FileError::Link
         | FileError::NameTooLong
         | FileError::PermissionDenied => of(ErrorCode::InvalidPath),
+        // Only what changes or lists files gives these, and no request does.
         FileError::AlreadyExists
+        | FileError::NotEmpty
+        | FileError::Quota { limit: _ }
         | FileError::TooManyEntries { limit: _ }
         | FileError::NoSpace
         | FileError::Io(_) => ApiError::internal(in_full(error)),

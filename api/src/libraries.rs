@@ -101,6 +101,8 @@ pub(crate) fn catalogue(installed: &[LibraryName]) -> Vec<CatalogueEntry> {
             None => "Installed in the library folder.".to_owned(),
         };
         CatalogueEntry {
+            config_schema: None,
+            limits: None,
             id: package.to_owned(),
             name: package.to_owned(),
             kind: "library".to_owned(),

@@ -77,6 +77,8 @@ pub(crate) struct RuntimePatch {
     pub(crate) strict: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) console: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) audit: Option<bool>,
 }
 
 /// Why a change is refused.
@@ -169,6 +171,7 @@ impl RuntimePatch {
         set(&mut runtime.esm, self.esm);
         set(&mut runtime.strict, self.strict);
         set(&mut runtime.console, self.console);
+        set(&mut runtime.audit, self.audit);
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) use request::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use vm_host::catalogue;
 use vm_storage::{
     CapabilityKind, Event, Lifecycle, Limits, Resolver, RuntimeSettings, SessionId, SessionStatus,
@@ -197,6 +198,12 @@ pub struct CatalogueEntry {
     /// What a script may call on a module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub functions: Option<Vec<String>>,
+    /// The JSON schema of the config that a module's capabilities have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_schema: Option<serde_json::Value>,
+    /// Bounds of what scripts do with a module, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, u64>>,
     /// The versions of a library that are installed or can be downloaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub versions: Option<Vec<String>>,
@@ -295,21 +302,29 @@ impl From<vm_host::Finished> for Execution {
 
 impl CatalogueEntry {
     pub(crate) fn engine(entry: &catalogue::Entry) -> Self {
-        Self::of(entry, "engine", None)
+        Self::of(entry, "engine")
     }
 
     pub(crate) fn module(entry: &catalogue::Entry) -> Self {
         let functions = entry.functions.iter().map(|&name| name.to_owned()).collect();
-        Self::of(entry, "module", Some(functions))
+        let limits = entry.limits.iter().map(|&(name, limit)| (name.to_owned(), limit)).collect();
+        Self {
+            functions: Some(functions),
+            config_schema: catalogue::config_schema(entry.name),
+            limits: Some(limits),
+            ..Self::of(entry, "module")
+        }
     }
 
-    fn of(entry: &catalogue::Entry, kind: &str, functions: Option<Vec<String>>) -> Self {
+    fn of(entry: &catalogue::Entry, kind: &str) -> Self {
         Self {
             id: entry.name.to_owned(),
             name: entry.name.to_owned(),
             kind: kind.to_owned(),
             description: entry.description.to_owned(),
-            functions,
+            functions: None,
+            config_schema: None,
+            limits: None,
             versions: None,
             installed: None,
         }

@@ -198,10 +198,11 @@ numbered!(
         FsWrite = 2,
         /// Whether a path is there; answers one byte.
         FsExists = 3,
-        /// Lists a folder; answers names with a NUL behind each.
+        /// Lists a folder; answers names with a NUL behind each, and with a flag a [`FileKind`] in a
+        /// byte before each.
         FsReadDir = 4,
-        /// Describes a path; answers three little-endian doubles: 1 for a file, 2 for a folder, 0
-        /// for anything else; bytes; milliseconds of the last change.
+        /// Describes a path, or with a flag the link that it is; answers three little-endian doubles:
+        /// a [`FileKind`]; bytes; milliseconds of the last change.
         FsStat = 5,
         /// Makes a folder.
         FsMakeDir = 6,
@@ -213,6 +214,28 @@ numbered!(
         ModuleResolve = 8,
         /// Reads the source of a module that was found.
         ModuleSource = 9,
+        /// Writes behind what a file holds.
+        FsAppend = 10,
+        /// Gives a path another name: the name is the two with a NUL between them.
+        FsRename = 11,
+        /// Removes a folder that is empty.
+        FsRemoveDir = 12,
+        /// Answers the path without links of what a path leads to.
+        FsRealPath = 13,
+    }
+);
+
+numbered!(
+    /// What lies at a path.
+    FileKind, "kind of file" {
+        /// A FIFO, a socket or a device.
+        Other = 0,
+        /// A regular file.
+        File = 1,
+        /// A directory.
+        Directory = 2,
+        /// A symbolic link, where links are not followed.
+        Link = 3,
     }
 );
 
@@ -234,6 +257,18 @@ numbered!(
 pub mod resolve_flags {
     /// It is asked for by `require`, not by `import`.
     pub const REQUIRE: u32 = 1;
+}
+
+/// Flags of [`Operation::FsReadDir`].
+pub mod read_dir_flags {
+    /// Each name has its kind before it.
+    pub const KINDS: u32 = 1;
+}
+
+/// Flags of [`Operation::FsStat`].
+pub mod stat_flags {
+    /// A link is described itself.
+    pub const LINK: u32 = 1;
 }
 
 /// Flags of [`Operation::FsMakeDir`].

@@ -2,6 +2,9 @@
 //!
 //! Invariant: everything listed here works; a name that is not here grants nothing.
 
+pub use crate::capabilities::config_schema;
+use crate::imports::{MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES};
+
 /// Something that a template may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -11,21 +14,54 @@ pub struct Entry {
     pub description: &'static str,
     /// What a script may call on it.
     pub functions: &'static [&'static str],
+    /// Bounds of what it does, by name.
+    pub limits: &'static [(&'static str, u64)],
 }
 
 /// The native modules, by name.
 pub const MODULES: &[Entry] = &[Entry {
     name: "fs",
     description: "Files of the session's worktree; writing needs a capability named fs \
-                  whose config is {\"write\": true}.",
+                  whose config is {\"write\": true}. The promise forms are fs/promises too.",
     functions: &[
+        "accessSync",
+        "appendFileSync",
+        "copyFileSync",
         "existsSync",
+        "lstatSync",
         "mkdirSync",
+        "mkdtempSync",
         "readFileSync",
         "readdirSync",
+        "realpathSync",
+        "renameSync",
+        "rmSync",
+        "rmdirSync",
         "statSync",
+        "truncateSync",
         "unlinkSync",
         "writeFileSync",
+        "promises.access",
+        "promises.appendFile",
+        "promises.copyFile",
+        "promises.lstat",
+        "promises.mkdir",
+        "promises.mkdtemp",
+        "promises.readFile",
+        "promises.readdir",
+        "promises.realpath",
+        "promises.rename",
+        "promises.rm",
+        "promises.rmdir",
+        "promises.stat",
+        "promises.truncate",
+        "promises.unlink",
+        "promises.writeFile",
+    ],
+    limits: &[
+        ("calls_per_execution", MAX_CALLS),
+        ("bytes_per_execution", MAX_BYTES),
+        ("directory_entries", MAX_DIR_ENTRIES as u64),
     ],
 }];
 
@@ -35,9 +71,15 @@ pub const ENGINES: &[Entry] = &[
         name: "javy",
         description: "QuickJS-NG built by Javy, in a WebAssembly instance of its own.",
         functions: &[],
+        limits: &[],
     },
-    Entry { name: "quickjs", description: "Another name for javy.", functions: &[] },
-    Entry { name: "goja", description: "Another name for javy, for old clients.", functions: &[] },
+    Entry { name: "quickjs", description: "Another name for javy.", functions: &[], limits: &[] },
+    Entry {
+        name: "goja",
+        description: "Another name for javy, for old clients.",
+        functions: &[],
+        limits: &[],
+    },
 ];
 
 /// Globals that every script has: no template needs, or may, name them as modules.

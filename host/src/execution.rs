@@ -193,6 +193,7 @@ impl Run<'_> {
         };
         execution.metrics.fuel_used = runtime.end(fuel);
         execution.metrics.peak_memory_bytes = runtime.memory_bytes();
+        execution.metrics.host = runtime.host_calls();
         execution.metrics.wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
         // A guest may have swallowed the error that passing a limit was.
         let passed = recorder.lock().passed();

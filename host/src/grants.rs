@@ -2,18 +2,16 @@
 //!
 //! Invariant: nothing is granted that the template does not say.
 
+use crate::capabilities::{FS, fs_configs};
 use crate::engine::Guest;
-use crate::imports::{Access, Calls, Files};
+use crate::imports::{Calls, Files};
 use crate::limits;
 use crate::modules::Modules;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::worktree::Worktree;
 use std::sync::Arc;
 use vm_guest::abi;
-use vm_storage::{CapabilityKind, Session, TemplateSnapshot};
-
-/// Name of the native module of files.
-const FS: &str = "fs";
+use vm_storage::{Session, TemplateSnapshot};
 
 /// What the runtimes of a session are made with.
 pub(crate) fn runtime_options(
@@ -27,7 +25,7 @@ pub(crate) fn runtime_options(
         .modules
         .iter()
         .any(|module| module == FS)
-        .then(|| Files::new(Arc::clone(worktree), file_access(template), max_memory_bytes));
+        .then(|| Files::new(Arc::clone(worktree), &fs_configs(template), max_memory_bytes));
     RuntimeOptions {
         guest,
         clock: SessionClock::of(session),
@@ -37,6 +35,7 @@ pub(crate) fn runtime_options(
             files,
             worktree_modules: Some(Arc::new(modules(template, worktree))),
             calls: Calls::new(),
+            audit: template.settings.runtime.audit,
         },
         realm_flags: realm_flags(template),
     }
@@ -54,14 +53,4 @@ pub(crate) fn realm_flags(template: &TemplateSnapshot) -> u32 {
     let no_console = if runtime.console { 0 } else { abi::realm_flags::NO_CONSOLE };
     let strict = if runtime.strict { abi::realm_flags::STRICT } else { 0 };
     no_console | strict
-}
-
-/// Writing is granted by an enabled capability named `fs` whose config says `{"write": true}`.
-fn file_access(template: &TemplateSnapshot) -> Access {
-    let grants_writing = template.capabilities.iter().any(|capability| {
-        let kind = matches!(capability.kind, CapabilityKind::Module | CapabilityKind::Fs);
-        let write = capability.config.get("write").and_then(serde_json::Value::as_bool);
-        kind && capability.name == FS && capability.enabled && write == Some(true)
-    });
-    if grants_writing { Access::ReadWrite } else { Access::Read }
 }

@@ -3,6 +3,7 @@
 //! Invariant: every pointer, length, number and text that comes through here is checked before it
 //! is used; a guest that sends nonsense is stopped with a [`Stop`], never believed.
 
+mod account;
 mod calls;
 pub(crate) mod decode;
 mod files;
@@ -12,8 +13,10 @@ mod sources;
 mod wait;
 mod witness;
 
+pub(crate) use account::{Account, MAX_BYTES, MAX_CALLS};
+use calls::Called;
 pub(crate) use calls::Calls;
-pub(crate) use files::{Access, Files};
+pub(crate) use files::{Files, MAX_DIR_ENTRIES};
 pub(crate) use output::{CurrentRecorder, OutputSink};
 pub(crate) use witness::{Answer, Asked, Unrepeatable, Witness};
 
@@ -21,7 +24,9 @@ use crate::recorder::OutputLimit;
 use crate::runtime::{Grants, State};
 use decode::{Emitted, Span};
 use std::sync::Arc;
+use std::time::Instant;
 use vm_guest::abi::{HOST_MODULE, Operation, UnknownNumber};
+use vm_storage::{ConsoleLevel, EventPayload};
 use wasmtime::{Caller, Linker};
 
 /// Why a host function ended the execution that called it.
@@ -91,14 +96,25 @@ type CallArgs = (u32, u32, u32, u32, u32, u32);
 async fn call(mut caller: Caller<'_, State>, args: CallArgs) -> wasmtime::Result<i64> {
     let flags = args.1;
     let decoded = decoded(&caller, args).map_err(wasmtime::Error::new)?;
+    let entered = caller.data_mut().account().enter(&decoded);
     let decode::Call { operation, name, data } = decoded;
-    let answer = match name {
-        None => Err("ENAMETOOLONG\nname too long".to_owned()),
-        Some(name) => {
+    let answer = match (entered, name) {
+        (Err(refused), _) => Err(refused),
+        (Ok(()), None) => Err("ENAMETOOLONG\nname too long".to_owned()),
+        (Ok(()), Some(name)) => {
             let grants = caller.data().grants().clone();
+            let (sent, since) = (data.len(), Instant::now());
             let answer = grants.answer(operation, flags, &name, data).await;
+            caller.data_mut().account().leave(&answer, since.elapsed());
             if let Some(witness) = caller.data_mut().witness() {
                 witness.note(operation, flags, &name, &answer);
+            }
+            if grants.audit
+                && let Some(recorder) = caller.data().recorder()
+            {
+                let message = account::told(operation, &name, sent, &answer);
+                let event = EventPayload::System { message, level: ConsoleLevel::Info };
+                recorder.lock().push(event).map_err(wasmtime::Error::new)?;
             }
             answer
         }
@@ -139,6 +155,10 @@ impl Grants {
             | Operation::FsReadDir
             | Operation::FsStat
             | Operation::FsMakeDir
+            | Operation::FsAppend
+            | Operation::FsRename
+            | Operation::FsRemoveDir
+            | Operation::FsRealPath
             | Operation::FsUnlink => match &self.files {
                 Some(files) => {
                     let (files, name) = (files.clone(), name.to_owned());

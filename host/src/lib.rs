@@ -39,6 +39,7 @@ mod artifacts;
 mod backup;
 #[cfg(feature = "bench")]
 pub mod bare;
+mod capabilities;
 pub mod catalogue;
 mod close;
 mod engine;
@@ -73,6 +74,7 @@ pub use artifacts::{
     Artifact, ArtifactForm, ArtifactInput, ArtifactSource, Forms, InputAnswer, SourceKind,
 };
 pub use backup::{BackupMade, restore_backup};
+pub use capabilities::{ConfigError, check_config};
 pub use engine::GuestError;
 pub use error::{Capacity, FileError, HostError, LibraryError, PathError, WorktreeError};
 pub use execution::Finished;

@@ -157,7 +157,7 @@ impl LibraryFolder {
         };
         let mut names: Vec<LibraryName> = entries
             .iter()
-            .filter_map(|entry| LibraryName::parse(entry.strip_suffix(EXTENSION)?).ok())
+            .filter_map(|entry| LibraryName::parse(entry.name.strip_suffix(EXTENSION)?).ok())
             .filter(is_file)
             .collect();
         names.sort_unstable();

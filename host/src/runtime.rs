@@ -21,7 +21,7 @@ use crate::places::Place;
 use crate::recorder::{OutputLimit, SharedRecorder};
 use std::sync::Arc;
 use vm_guest::abi::{Outcome, exports};
-use vm_storage::{EventPayload, ExecutionErrorCode};
+use vm_storage::{EventPayload, ExecutionErrorCode, HostCalls};
 use wasmtime::{Instance, Memory, Module, Store, Trap, TypedFunc};
 
 /// Why a call of the guest did not come to its end.
@@ -180,6 +180,7 @@ impl Runtime {
         }
         fuel::refuel(&mut self.store, fuel);
         self.store.data_mut().limiter.refused = false;
+        self.store.data_mut().begin_execution();
         self.store.data().recorder.set(Some(recorder));
     }
 
@@ -192,6 +193,11 @@ impl Runtime {
             }
             failure => failure,
         }
+    }
+
+    /// What the calls of the host came to since [`Runtime::begin`].
+    pub(crate) fn host_calls(&mut self) -> HostCalls {
+        self.store.data_mut().account().used()
     }
 
     /// Ends what [`Runtime::begin`] began; gives the fuel used of `fuel`.

@@ -13,14 +13,17 @@
 mod content;
 mod entries;
 mod error;
+mod literal;
 mod path;
 mod roots;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub(crate) use content::FileVersion;
-pub(crate) use entries::{FileKind, Parents};
+pub(crate) use entries::{DirEntry, FileKind, FileStat, Parents};
 pub use error::{FileError, WorktreeError};
+pub(crate) use literal::LiteralPath;
 pub(crate) use path::WorktreePath;
 pub use path::{PathError, check_path};
 pub(crate) use roots::Roots;

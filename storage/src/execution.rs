@@ -134,4 +134,27 @@ pub struct Metrics {
     pub events: u64,
     /// Bytes of its events that count as output.
     pub output_bytes: u64,
+    /// What its calls of the host came to; left out of JSON when it made none.
+    #[serde(default, skip_serializing_if = "HostCalls::is_none")]
+    pub host: HostCalls,
+}
+
+/// What an [`Execution`]'s calls of the host came to: files, modules, and whatever else it reaches
+/// outside its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCalls {
+    /// How many there were.
+    pub calls: u64,
+    /// Bytes that they gave to the script.
+    pub bytes_in: u64,
+    /// Bytes that the script gave them: names and what was written.
+    pub bytes_out: u64,
+    /// Microseconds that the script waited for them.
+    pub time_us: u64,
+}
+
+impl HostCalls {
+    fn is_none(&self) -> bool {
+        self.calls == 0
+    }
 }

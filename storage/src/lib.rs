@@ -53,7 +53,8 @@ pub use database::{StorageStatus, Verification};
 pub use error::StorageError;
 pub use event::{ConsoleLevel, Event, EventPayload, ValuePayload, ValueType};
 pub use execution::{
-    Execution, ExecutionError, ExecutionErrorCode, ExecutionKind, ExecutionStatus, Metrics,
+    Execution, ExecutionError, ExecutionErrorCode, ExecutionKind, ExecutionStatus, HostCalls,
+    Metrics,
 };
 pub use heap::{
     HEAP_PAGE_BYTES, HeapChange, HeapCommit, HeapMemory, HeapPage, HeapPatch, PagePatch, PageWrite,

@@ -132,6 +132,7 @@ impl Default for Resolver {
 
 /// How scripts are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches, one by one on the wire")]
 pub struct RuntimeSettings {
     /// Whether `import` works.
     pub esm: bool,
@@ -139,11 +140,14 @@ pub struct RuntimeSettings {
     pub strict: bool,
     /// Whether there is a `console`.
     pub console: bool,
+    /// Whether each call of the host leaves a `system` event; left out of JSON when not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audit: bool,
 }
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
-        Self { esm: true, strict: false, console: true }
+        Self { esm: true, strict: false, console: true, audit: false }
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum LocalError {
     Template { path: PathBuf, reason: String },
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    #[error("a capability of the template is wrong: {0}")]
+    Capability(#[from] vm_host::ConfigError),
     #[error(
         "cannot listen on {0}: without auth, which there is not yet, the daemon only serves this \
          machine; give a loopback address such as 127.0.0.1:3210"

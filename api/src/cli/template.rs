@@ -184,6 +184,9 @@ pub(super) struct UpdateArgs {
     /// Whether there is a console
     #[arg(long, value_name = "BOOL")]
     console: Option<bool>,
+    /// Whether each call of the host leaves a system event
+    #[arg(long, value_name = "BOOL")]
+    audit: Option<bool>,
 }
 
 impl TemplateCommand {
@@ -305,7 +308,12 @@ impl UpdateArgs {
                 extensions: self.extensions,
                 allow_absolute_repo_imports: self.allow_absolute_repo_imports,
             },
-            runtime: RuntimePatch { esm: self.esm, strict: self.strict, console: self.console },
+            runtime: RuntimePatch {
+                esm: self.esm,
+                strict: self.strict,
+                console: self.console,
+                audit: self.audit,
+            },
             lifecycle: LifecyclePatch { session_ttl_s: limit(self.session_ttl_s) },
         };
         UpdateTemplate { name: self.name, settings }

@@ -69,13 +69,13 @@ pub(super) fn read(path: Option<&Path>) -> Result<Template, LocalError> {
     };
     let mut settings = Settings::default();
     file.settings.apply(&mut settings, &vm_host::limits::MAX)?;
-    let capability = |entry: CapabilityEntry| Capability {
-        id: CapabilityId::new(),
-        kind: entry.kind,
-        name: entry.name,
-        enabled: entry.enabled,
-        config: entry.config,
+    let capability = |entry: CapabilityEntry| {
+        let CapabilityEntry { kind, name, enabled, config } = entry;
+        vm_host::check_config(kind, &name, &config)?;
+        Ok(Capability { id: CapabilityId::new(), kind, name, enabled, config })
     };
+    let capabilities = file.capabilities.into_iter().map(capability);
+    let capabilities = capabilities.collect::<Result<_, vm_host::ConfigError>>()?;
     let startup_file = |entry: StartupEntry| StartupFile {
         id: StartupFileId::new(),
         path: entry.path,
@@ -84,7 +84,7 @@ pub(super) fn read(path: Option<&Path>) -> Result<Template, LocalError> {
     };
     Ok(Template {
         settings,
-        capabilities: file.capabilities.into_iter().map(capability).collect(),
+        capabilities,
         startup_files: file.startup_files.into_iter().map(startup_file).collect(),
         modules: file.modules,
         libraries: file.libraries,

@@ -44,6 +44,11 @@ pub(crate) enum Operation {
     ModuleResolve = 8,
     /// Reads the source of a module that was found.
     ModuleSource = 9,
+    FsAppend = 10,
+    /// Two paths with a NUL between them.
+    FsRename = 11,
+    FsRemoveDir = 12,
+    FsRealPath = 13,
 }
 
 #[link(wasm_import_module = "vm")]

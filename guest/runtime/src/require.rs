@@ -14,7 +14,9 @@ thread_local! {
 }
 
 /// The modules that this guest has.
-const NATIVE: [&str; 1] = ["fs"];
+const NATIVE: [&str; 2] = ["fs", FS_PROMISES];
+/// A part of `fs` under a name of its own.
+const FS_PROMISES: &str = "fs/promises";
 /// What Node's own modules may be named with.
 const PREFIX: &str = "node:";
 
@@ -28,6 +30,9 @@ pub(crate) fn native_name(specifier: &str) -> Option<&str> {
 
 /// The native module of a name.
 pub(crate) fn native<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
+    if name == FS_PROMISES {
+        return native(ctx, "fs")?.get("promises");
+    }
     if abi::call_host(Operation::Require, 0, name.as_bytes(), &[]).is_err() {
         let message = format!("Invalid module: the template has no module '{name}'");
         return Err(Exception::throw_message(ctx, &message));

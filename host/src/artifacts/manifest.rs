@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use vm_storage::{
-    Event, EventPayload, Execution, ExecutionId, ExecutionKind, ExecutionStatus, Metrics,
-    SessionId, now,
+    Event, EventPayload, Execution, ExecutionId, ExecutionKind, ExecutionStatus, HostCalls,
+    Metrics, SessionId, now,
 };
 use wasm_encoder::{CustomSection, Encode, Section};
 use wasmparser::{Parser, Payload};
@@ -125,6 +125,7 @@ impl Recorded {
                 peak_memory_bytes: self.peak_memory_bytes,
                 events: events.len() as u64,
                 output_bytes: self.output_bytes,
+                host: HostCalls::default(),
             },
         };
         (execution, events)

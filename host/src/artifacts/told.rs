@@ -58,8 +58,17 @@ impl ArtifactInput {
             Ok(Operation::FsStat) => "stat",
             Ok(Operation::ModuleResolve) => "resolve",
             Ok(Operation::ModuleSource) => "load",
+            Ok(Operation::FsRealPath) => "realpath",
             // None of these is repeated.
-            Ok(Operation::FsWrite | Operation::FsMakeDir | Operation::FsUnlink) | Err(_) => "other",
+            Ok(
+                Operation::FsWrite
+                | Operation::FsAppend
+                | Operation::FsMakeDir
+                | Operation::FsRename
+                | Operation::FsRemoveDir
+                | Operation::FsUnlink,
+            )
+            | Err(_) => "other",
         };
         let answer = match &asked.answer {
             Answer::Sha256(hash) => InputAnswer::Sha256(hash.clone()),

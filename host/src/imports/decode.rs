@@ -75,7 +75,7 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
     let operation = Operation::try_from(operation)?;
     let name = if name.len > MAX_NAME_BYTES { None } else { Some(name.text(memory)?) };
     let data = match operation {
-        Operation::FsWrite => data.bytes(memory)?.to_vec(),
+        Operation::FsWrite | Operation::FsAppend => data.bytes(memory)?.to_vec(),
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists
@@ -83,6 +83,9 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         | Operation::FsStat
         | Operation::FsMakeDir
         | Operation::FsUnlink
+        | Operation::FsRename
+        | Operation::FsRemoveDir
+        | Operation::FsRealPath
         | Operation::ModuleResolve
         | Operation::ModuleSource => Vec::new(),
     };

@@ -6,7 +6,7 @@
 
 use super::SessionClock;
 use super::fuel::Fuel;
-use crate::imports::{Calls, CurrentRecorder, Files, OutputSink, Unrepeatable, Witness};
+use crate::imports::{Account, Calls, CurrentRecorder, Files, OutputSink, Unrepeatable, Witness};
 use crate::limits::MemoryLimiter;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
@@ -29,6 +29,7 @@ pub(crate) struct State {
     clock: Clock,
     entropy: Entropy,
     witness: Option<Box<Witness>>,
+    account: Account,
     memory: Option<Memory>,
     /// The answer of the last host call, until the guest takes it.
     answer: Vec<u8>,
@@ -63,12 +64,20 @@ pub(crate) struct Grants {
     pub(crate) worktree_modules: Option<Arc<Modules>>,
     /// What of all this is under way.
     pub(crate) calls: Calls,
+    /// Whether each call leaves an event.
+    pub(crate) audit: bool,
 }
 
 impl Grants {
     /// Nothing at all.
     pub(crate) fn none() -> Self {
-        Self { modules: Vec::new(), files: None, worktree_modules: None, calls: Calls::new() }
+        Self {
+            modules: Vec::new(),
+            files: None,
+            worktree_modules: None,
+            calls: Calls::new(),
+            audit: false,
+        }
     }
 }
 
@@ -83,6 +92,7 @@ impl State {
             clock: Clock::Runs(clock),
             entropy: Entropy::Machine,
             witness: None,
+            account: Account::default(),
             memory: None,
             answer: Vec::new(),
         }
@@ -154,6 +164,19 @@ impl State {
 
     pub(crate) fn grants(&self) -> &Grants {
         &self.grants
+    }
+
+    /// What the calls of the execution that runs came to.
+    pub(crate) fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+
+    /// Forgets what the execution before did with its grants.
+    pub(super) fn begin_execution(&mut self) {
+        self.account = Account::default();
+        if let Some(files) = &self.grants.files {
+            files.begin();
+        }
     }
 
     pub(crate) fn set_answer(&mut self, answer: Vec<u8>) {

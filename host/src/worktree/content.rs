@@ -7,9 +7,10 @@
 //! Leaves to others: how many bytes are too many to read or to write.
 
 use super::{FileError, Worktree, WorktreePath};
-use cap_std::fs::{File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::OFlags;
 use std::io::{Read, Write};
+use std::path::Path;
 
 /// Bytes that one call of the kernel moves: enough that the calls do not count, and little enough
 /// that a file that grows while it is read is noticed soon after its limit.
@@ -85,24 +86,43 @@ impl Worktree {
         Ok(())
     }
 
+    /// Puts `content` behind what the file at `path` holds, which is created if need be.
+    pub(crate) fn append(&self, path: &WorktreePath, content: &[u8]) -> Result<(), FileError> {
+        let opened = self.open_regular(path, OpenOptions::new().append(true).create(true))?;
+        let mut file = opened.file;
+        for chunk in content.chunks(CHUNK_BYTES) {
+            file.write_all(chunk)?;
+        }
+        Ok(())
+    }
+
     /// Opens the regular file at `path`. `options` must not have it truncated.
     pub(super) fn open_regular(
         &self,
         path: &WorktreePath,
         options: &mut OpenOptions,
     ) -> Result<RegularFile, FileError> {
-        // O_CLOEXEC is always set by cap-std.
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = self.dir.open_with(path, options.custom_flags(flags.bits().cast_signed()))?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(FileError::IsADirectory);
-        }
-        if !metadata.is_file() {
-            return Err(FileError::NotAFile);
-        }
-        Ok(RegularFile { file, bytes: metadata.len() })
+        open_regular(&self.dir, path.as_ref(), options)
     }
+}
+
+/// Opens the regular file at `path` beneath `dir`.
+pub(super) fn open_regular(
+    dir: &Dir,
+    path: &Path,
+    options: &mut OpenOptions,
+) -> Result<RegularFile, FileError> {
+    // O_CLOEXEC is always set by cap-std.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = dir.open_with(path, options.custom_flags(flags.bits().cast_signed()))?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(FileError::IsADirectory);
+    }
+    if !metadata.is_file() {
+        return Err(FileError::NotAFile);
+    }
+    Ok(RegularFile { file, bytes: metadata.len() })
 }
 
 impl RegularFile {

@@ -3,21 +3,20 @@
 //! Invariant: looking opens nothing but directories, so that it waits for no FIFO and wakes no
 //! device. Links are followed while they stay inside, except the one that is taken away itself.
 //!
-//! Leaves to others: renaming, modes and owners, and removing directories, which nothing needs.
+//! Leaves to others: modes and owners.
 
 use super::{FileError, Worktree, WorktreePath};
-use cap_std::fs::{Metadata, MetadataExt};
+use cap_std::fs::{FileType, Metadata, MetadataExt, ReadDir};
 use std::path::PathBuf;
+pub(crate) use vm_guest::abi::FileKind;
 
-/// What something in a worktree is, once links are followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A FIFO, a socket or a device.
-    Other,
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DirEntry {
+    /// What is not UTF-8 in it is replaced by U+FFFD, so such a name cannot be opened.
+    pub(crate) name: String,
+    /// What it is itself: a link is not followed.
+    pub(crate) kind: FileKind,
 }
 
 /// What is known of a file without opening it.
@@ -67,22 +66,13 @@ impl Worktree {
         Ok(self.dir.canonicalize(path)?)
     }
 
-    /// The names in the directory at `path`, sorted, if there are no more than `max_entries`. What is
-    /// not UTF-8 in a name is replaced by U+FFFD, so such a name cannot be opened.
+    /// What is in the directory at `path`, sorted by name, if there are no more than `max_entries`.
     pub(crate) fn read_dir(
         &self,
         path: &WorktreePath,
         max_entries: usize,
-    ) -> Result<Vec<String>, FileError> {
-        let mut names = Vec::new();
-        for entry in self.dir.read_dir(path)? {
-            if names.len() == max_entries {
-                return Err(FileError::TooManyEntries { limit: max_entries });
-            }
-            names.push(entry?.file_name().to_string_lossy().into_owned());
-        }
-        names.sort_unstable();
-        Ok(names)
+    ) -> Result<Vec<DirEntry>, FileError> {
+        listed(self.dir.read_dir(path)?, max_entries)
     }
 
     /// Makes a directory at `path`, and those above it as `parents` says. There are at most as many
@@ -95,23 +85,54 @@ impl Worktree {
         Ok(())
     }
 
+    /// Gives what lies at `from` the path `to`, in the place of a file that is there. Links at either
+    /// path are moved and replaced themselves.
+    pub(crate) fn rename(&self, from: &WorktreePath, to: &WorktreePath) -> Result<(), FileError> {
+        Ok(self.dir.rename(from, &self.dir, to)?)
+    }
+
+    /// Takes the empty directory at `path` out of its own.
+    pub(crate) fn remove_dir(&self, path: &WorktreePath) -> Result<(), FileError> {
+        Ok(self.dir.remove_dir(path)?)
+    }
+
     /// Takes the file or the symbolic link at `path` out of its directory. Directories stay.
     pub(crate) fn unlink(&self, path: &WorktreePath) -> Result<(), FileError> {
         Ok(self.dir.remove_file(path)?)
     }
 }
 
+/// The entries of a directory, sorted by name.
+pub(super) fn listed(entries: ReadDir, max_entries: usize) -> Result<Vec<DirEntry>, FileError> {
+    let mut found = Vec::new();
+    for entry in entries {
+        if found.len() == max_entries {
+            return Err(FileError::TooManyEntries { limit: max_entries });
+        }
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        found.push(DirEntry { name, kind: kind_of(entry.file_type()?) });
+    }
+    found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn kind_of(kind: FileType) -> FileKind {
+    if kind.is_file() {
+        FileKind::File
+    } else if kind.is_dir() {
+        FileKind::Directory
+    } else if kind.is_symlink() {
+        FileKind::Link
+    } else {
+        FileKind::Other
+    }
+}
+
 impl FileStat {
-    fn new(metadata: &Metadata) -> Self {
-        let kind = if metadata.is_file() {
-            FileKind::File
-        } else if metadata.is_dir() {
-            FileKind::Directory
-        } else {
-            FileKind::Other
-        };
+    pub(super) fn new(metadata: &Metadata) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a double counts seconds to 2^53 exactly")]
         let modified_ms = metadata.mtime() as f64 * 1e3 + metadata.mtime_nsec() as f64 / 1e6;
-        Self { kind, size: metadata.size(), modified_ms }
+        Self { kind: kind_of(metadata.file_type()), size: metadata.size(), modified_ms }
     }
 }

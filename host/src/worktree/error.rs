@@ -91,6 +91,18 @@ pub enum FileError {
         /// Entries that the caller takes.
         limit: usize,
     },
+    /// The path goes through a symbolic link where none is followed.
+    #[error("symbolic links are not followed where a capability names paths")]
+    Link,
+    /// The directory that is removed, or replaced, has entries.
+    #[error("directory not empty")]
+    NotEmpty,
+    /// The worktree's files would have more bytes together than they may.
+    #[error("the worktree's quota of {limit} bytes is exceeded")]
+    Quota {
+        /// Bytes that they may have.
+        limit: u64,
+    },
     /// The path goes through more symbolic links than the kernel follows, as in a loop.
     #[error("too many symbolic links encountered")]
     TooManyLinks,
@@ -113,13 +125,15 @@ impl FileError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFound => "ENOENT",
-            Self::Escapes | Self::PermissionDenied => "EACCES",
+            Self::Escapes | Self::PermissionDenied | Self::Link => "EACCES",
             Self::NotAFile => "EINVAL",
             Self::IsADirectory => "EISDIR",
             Self::NotADirectory => "ENOTDIR",
             Self::AlreadyExists => "EEXIST",
             Self::TooLarge { limit: _ } => "EFBIG",
             Self::TooManyEntries { limit: _ } => "EOVERFLOW",
+            Self::NotEmpty => "ENOTEMPTY",
+            Self::Quota { limit: _ } => "EDQUOT",
             Self::TooManyLinks => "ELOOP",
             Self::NameTooLong => "ENAMETOOLONG",
             Self::NoSpace => "ENOSPC",
@@ -147,6 +161,7 @@ impl From<io::Error> for FileError {
             Errno::ISDIR => Self::IsADirectory,
             Errno::NOTDIR => Self::NotADirectory,
             Errno::EXIST => Self::AlreadyExists,
+            Errno::NOTEMPTY => Self::NotEmpty,
             Errno::LOOP => Self::TooManyLinks,
             Errno::NAMETOOLONG => Self::NameTooLong,
             Errno::ACCESS | Errno::PERM | Errno::ROFS => Self::PermissionDenied,

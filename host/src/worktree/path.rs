@@ -84,7 +84,6 @@ impl WorktreePath {
     }
 
     /// The path as text.
-    #[cfg(test)]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

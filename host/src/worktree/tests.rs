@@ -6,6 +6,7 @@
 mod content;
 mod entries;
 mod errors;
+mod literal;
 mod paths;
 mod races;
 mod special;

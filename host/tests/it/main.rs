@@ -1,6 +1,7 @@
 //! The host through its public surface, on the real guest and a real database.
 #![expect(clippy::unwrap_used, reason = "a test may panic, and says where")]
 
+mod capabilities;
 mod console;
 mod continuity;
 mod durability;

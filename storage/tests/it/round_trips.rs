@@ -7,8 +7,8 @@ use crate::harness::{
 use serde_json::{Value, json};
 use vm_storage::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionError,
-    ExecutionErrorCode, ExecutionKind, ExecutionStatus, Metrics, Session, SessionStatus, Settings,
-    TemplateId, TemplateSnapshot, ValuePayload, ValueType, now,
+    ExecutionErrorCode, ExecutionKind, ExecutionStatus, HostCalls, Metrics, Session, SessionStatus,
+    Settings, TemplateId, TemplateSnapshot, ValuePayload, ValueType, now,
 };
 
 /// Text as a hostile script would choose it; lone surrogates arrive replaced.
@@ -36,6 +36,7 @@ fn full_execution(of: &Session) -> Execution {
             peak_memory_bytes: 2,
             events: 3,
             output_bytes: 4,
+            host: HostCalls { calls: 3, bytes_in: 4, bytes_out: 5, time_us: 6 },
         },
         ..execution(of.id)
     }

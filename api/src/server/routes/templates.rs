@@ -11,7 +11,7 @@ use crate::whole::OutOfRange;
 use crate::wire::{self, BASE};
 use axum::extract::State;
 use serde::Deserialize;
-use vm_host::{catalogue, check_path, limits};
+use vm_host::{catalogue, check_config, check_path, limits};
 use vm_storage::{
     Capability, CapabilityId, CapabilityKind, MAX_LISTED, Page, StartupFile, StartupFileId,
     Template, TemplateId, now,
@@ -124,6 +124,8 @@ pub(super) async fn add_capability(
         enabled: body.enabled.unwrap_or(false),
         config: body.config.unwrap_or_else(|| serde_json::json!({})),
     };
+    check_config(capability.kind, &capability.name, &capability.config)
+        .map_err(|error| ApiError::validation(&error.path, error.reason))?;
     let added = change(&app, id, move |template| {
         refuse_when_full("capabilities", template.capabilities.len())?;
         template.capabilities.push(capability.clone());

@@ -1,31 +1,41 @@
-//! The `fs` module: the synchronous calls of Node's that the host grants, beneath the session's
-//! worktree. The host resolves every path and checks every grant; this file only speaks.
+//! The `fs` module: the calls of Node's that the host grants, beneath the session's worktree. The host
+//! resolves every path and checks every grant; this file only speaks. `fs.js` makes of the host's
+//! functions those that scripts know.
 
 use crate::abi::{self, Operation};
 use crate::{raw, text};
-use javy::quickjs::function::{Func, Opt};
-use javy::quickjs::{
-    Array, ArrayBuffer, Ctx, Exception, Function, Object, Result, TypedArray, Value,
-};
+use javy::quickjs::{Array, Ctx, Exception, Function, Object, Result, TypedArray, Value};
+
+/// The functions, in terms of those that [`module`] gives them.
+const SOURCE: &[u8] = concat!(include_str!("fs.js"), "\0").as_bytes();
+/// Their file: no stack shows frames of files beneath `/vm/` (see `patches/own-frames.patch`).
+const NAME: &std::ffi::CStr = c"/vm/fs.js";
 
 /// A directory is made with the parents it lacks.
 const FLAG_RECURSIVE: u32 = 1;
+/// A listing has kinds.
+const FLAG_KINDS: u32 = 1;
 
 /// Makes the module object.
 pub(super) fn module<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
-    let module = Object::new(ctx.clone())?;
-    set(&module, "readFileSync", Function::new(ctx.clone(), read_file)?)?;
-    set(&module, "writeFileSync", Function::new(ctx.clone(), write_file)?)?;
-    set(&module, "existsSync", Function::new(ctx.clone(), exists)?)?;
-    set(&module, "readdirSync", Function::new(ctx.clone(), read_dir)?)?;
-    set(&module, "statSync", Function::new(ctx.clone(), stat)?)?;
-    set(&module, "mkdirSync", Function::new(ctx.clone(), make_dir)?)?;
-    set(&module, "unlinkSync", Function::new(ctx.clone(), unlink)?)?;
-    Ok(module)
-}
-
-fn set<'js>(module: &Object<'js>, name: &str, function: Function<'js>) -> Result<()> {
-    module.set(name, function.with_name(name)?)
+    let native = Object::new(ctx.clone())?;
+    native.set("read", Function::new(ctx.clone(), read)?)?;
+    native.set("write", Function::new(ctx.clone(), write)?)?;
+    native.set("exists", Function::new(ctx.clone(), exists)?)?;
+    native.set("readDir", Function::new(ctx.clone(), read_dir)?)?;
+    native.set("stat", Function::new(ctx.clone(), stat)?)?;
+    native.set("mkdir", Function::new(ctx.clone(), make_dir)?)?;
+    native.set("rename", Function::new(ctx.clone(), rename)?)?;
+    native.set("realpath", Function::new(ctx.clone(), real_path)?)?;
+    let changes = |operation| {
+        Function::new(ctx.clone(), move |ctx: Ctx<'js>, path: Path| {
+            call(&ctx, operation, 0, &path, &[]).map(drop)
+        })
+    };
+    native.set("unlink", changes(Operation::FsUnlink)?)?;
+    native.set("rmdir", changes(Operation::FsRemoveDir)?)?;
+    let make: Function = raw::run(raw::compile(ctx, NAME, SOURCE, 0)?)?.get()?;
+    make.call((native,))
 }
 
 /// A path argument: a string without NUL, as Node asks.
@@ -51,12 +61,13 @@ fn call<'js>(
     abi::call_host(operation, flags, path.0.as_bytes(), data).map_err(|error| {
         let (code, reason) = error.split_once('\n').unwrap_or(("EIO", &error));
         let syscall = syscall(operation);
-        let message = format!("{code}: {reason}, {syscall} '{}'", path.0);
+        let shown = path.0.replace('\0', "' -> '");
+        let message = format!("{code}: {reason}, {syscall} '{shown}'");
         let made = Exception::from_message(ctx.clone(), &message).and_then(|exception| {
             let object = exception.as_object();
             object.set("code", code)?;
             object.set("syscall", syscall)?;
-            object.set("path", path.0.as_str())?;
+            object.set("path", path.0.split('\0').next())?;
             Ok(exception)
         });
         match made {
@@ -69,115 +80,84 @@ fn call<'js>(
 fn syscall(operation: Operation) -> &'static str {
     match operation {
         Operation::Require | Operation::ModuleResolve | Operation::ModuleSource => "require",
-        Operation::FsRead | Operation::FsWrite => "open",
+        Operation::FsRead | Operation::FsWrite | Operation::FsAppend => "open",
         Operation::FsExists => "access",
         Operation::FsReadDir => "scandir",
         Operation::FsStat => "stat",
         Operation::FsMakeDir => "mkdir",
         Operation::FsUnlink => "unlink",
+        Operation::FsRename => "rename",
+        Operation::FsRemoveDir => "rmdir",
+        Operation::FsRealPath => "realpath",
     }
 }
 
-/// What `readFileSync` gives.
-enum Encoding {
-    Utf8,
-    Bytes,
-}
-
-/// Reads the encoding argument: absent means text, `null` means bytes.
-fn encoding<'js>(ctx: &Ctx<'js>, options: Option<Value<'js>>) -> Result<Encoding> {
-    let Some(options) = options else { return Ok(Encoding::Utf8) };
-    let encoding = match options.as_object() {
-        Some(object) => object.get("encoding")?,
-        None => options,
-    };
-    if encoding.is_undefined() {
-        return Ok(Encoding::Utf8);
-    }
-    if encoding.is_null() {
-        return Ok(Encoding::Bytes);
-    }
-    let name = raw::string_bytes(&encoding).map(|name| text::lossy(&name).to_ascii_lowercase());
-    match name.as_deref() {
-        Some("utf8" | "utf-8") => Ok(Encoding::Utf8),
-        Some(_) | None => Err(Exception::throw_type(ctx, "The encoding must be 'utf8' or null")),
-    }
-}
-
-fn read_file<'js>(ctx: Ctx<'js>, path: Path, options: Opt<Value<'js>>) -> Result<Value<'js>> {
-    let encoding = encoding(&ctx, options.0)?;
+fn read<'js>(ctx: Ctx<'js>, path: Path, as_text: bool) -> Result<Value<'js>> {
     let bytes = call(&ctx, Operation::FsRead, 0, &path, &[])?;
-    match encoding {
-        Encoding::Bytes => Ok(TypedArray::new(ctx, bytes)?.into_value()),
-        Encoding::Utf8 => {
-            let text = String::from_utf8_lossy(&bytes);
-            Ok(javy::quickjs::String::from_str(ctx, &text)?.into_value())
-        }
+    if !as_text {
+        return Ok(TypedArray::new(ctx, bytes)?.into_value());
     }
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(javy::quickjs::String::from_str(ctx, &text)?.into_value())
 }
 
-fn write_file<'js>(ctx: Ctx<'js>, path: Path, data: Value<'js>) -> Result<()> {
-    let bytes = if let Some(bytes) = raw::string_bytes(&data) {
-        text::lossy(&bytes).into_bytes()
-    } else if let Some(array) = data.as_object().and_then(|data| data.as_typed_array::<u8>()) {
-        array.as_bytes().unwrap_or_default().to_vec()
-    } else if let Some(buffer) = data.into_object().and_then(ArrayBuffer::from_object) {
-        buffer.as_bytes().unwrap_or_default().to_vec()
-    } else {
-        let message = "The \"data\" argument must be a string, a Uint8Array or an ArrayBuffer";
-        return Err(Exception::throw_type(&ctx, message));
+/// Writes a string, or the bytes of a `Uint8Array`.
+fn write<'js>(ctx: Ctx<'js>, path: Path, data: Value<'js>, appends: bool) -> Result<()> {
+    let bytes = match raw::string_bytes(&data) {
+        Some(bytes) => text::lossy(&bytes).into_bytes(),
+        None => TypedArray::<u8>::from_value(data)?.as_bytes().unwrap_or_default().to_vec(),
     };
-    call(&ctx, Operation::FsWrite, 0, &path, &bytes).map(drop)
+    let operation = if appends { Operation::FsAppend } else { Operation::FsWrite };
+    call(&ctx, operation, 0, &path, &bytes).map(drop)
 }
 
-fn exists(ctx: Ctx<'_>, path: Value<'_>) -> bool {
-    let Some(path) = raw::string_bytes(&path) else { return false };
-    drop(ctx);
-    let answer = abi::call_host(Operation::FsExists, 0, text::lossy(&path).as_bytes(), &[]);
+fn exists(path: Path) -> bool {
+    let answer = abi::call_host(Operation::FsExists, 0, path.0.as_bytes(), &[]);
     answer.is_ok_and(|answer| answer == [1])
 }
 
+/// The entries of a folder, each its kind and its name.
 fn read_dir<'js>(ctx: Ctx<'js>, path: Path) -> Result<Array<'js>> {
-    let answer = call(&ctx, Operation::FsReadDir, 0, &path, &[])?;
-    let names = Array::new(ctx)?;
-    // The host puts a NUL behind each name, which no name can hold.
-    for (index, name) in answer.split_inclusive(|byte| *byte == 0).enumerate() {
-        let name = name.strip_suffix(&[0]).unwrap_or(name);
-        names.set(index, String::from_utf8_lossy(name).into_owned())?;
+    let answer = call(&ctx, Operation::FsReadDir, FLAG_KINDS, &path, &[])?;
+    let entries = Array::new(ctx.clone())?;
+    // The host puts a kind before each name and a NUL behind it, which no name can hold.
+    let mut rest = answer.as_slice();
+    while let Some((kind, named)) = rest.split_first() {
+        let end = named.iter().position(|byte| *byte == 0).unwrap_or(named.len());
+        let entry = Array::new(ctx.clone())?;
+        entry.set(0, *kind)?;
+        entry.set(1, String::from_utf8_lossy(&named[..end]).into_owned())?;
+        entries.set(entries.len(), entry)?;
+        rest = named.get(end + 1..).unwrap_or_default();
     }
-    Ok(names)
+    Ok(entries)
 }
 
-fn stat<'js>(ctx: Ctx<'js>, path: Path) -> Result<Object<'js>> {
-    let answer = call(&ctx, Operation::FsStat, 0, &path, &[])?;
-    // Three little-endian numbers: 1 for a file or 2 for a directory, bytes, milliseconds.
-    let number = |index: usize| {
-        let field = answer.get(index * 8..index * 8 + 8)?;
-        Some(f64::from_le_bytes(field.try_into().ok()?))
-    };
-    let (Some(kind), Some(size), Some(modified)) = (number(0), number(1), number(2)) else {
-        return Err(Exception::throw_message(&ctx, "the host's answer is malformed"));
-    };
-    let stats = Object::new(ctx.clone())?;
-    stats.set("size", size)?;
-    stats.set("mtimeMs", modified)?;
-    let date: Function = ctx.eval("ms => new Date(ms)")?;
-    stats.set("mtime", date.call::<_, Value>((modified,))?)?;
-    for (name, yes) in [("isFile", kind == 1.0), ("isDirectory", kind == 2.0)] {
-        stats.prop(name, javy::quickjs::object::Property::from(Func::from(move || yes)))?;
+/// Three numbers: the kind, the bytes, the milliseconds of the last change.
+fn stat<'js>(ctx: Ctx<'js>, path: Path, flags: u32) -> Result<Array<'js>> {
+    let answer = call(&ctx, Operation::FsStat, flags, &path, &[])?;
+    let numbers = Array::new(ctx)?;
+    for (index, field) in answer.as_chunks::<8>().0.iter().enumerate() {
+        numbers.set(index, f64::from_le_bytes(*field))?;
     }
-    Ok(stats)
+    Ok(numbers)
 }
 
-fn make_dir<'js>(ctx: Ctx<'js>, path: Path, options: Opt<Value<'js>>) -> Result<()> {
-    let recursive = match options.0.as_ref().and_then(|options| options.as_object()) {
-        Some(options) => options.get::<_, Option<bool>>("recursive")?.unwrap_or(false),
-        None => false,
-    };
+fn make_dir(ctx: Ctx<'_>, path: Path, recursive: bool) -> Result<()> {
     let flags = if recursive { FLAG_RECURSIVE } else { 0 };
     call(&ctx, Operation::FsMakeDir, flags, &path, &[]).map(drop)
 }
 
-fn unlink(ctx: Ctx<'_>, path: Path) -> Result<()> {
-    call(&ctx, Operation::FsUnlink, 0, &path, &[]).map(drop)
+fn rename(ctx: Ctx<'_>, from: Path, to: Path) -> Result<()> {
+    let named = [&from, &to].into_iter().find(|path| path.0.contains('\0'));
+    if named.is_some() {
+        return Err(Exception::throw_message(&ctx, "EINVAL: the path has a NUL character, rename"));
+    }
+    let both = Path(format!("{}\0{}", from.0, to.0));
+    call(&ctx, Operation::FsRename, 0, &both, &[]).map(drop)
+}
+
+fn real_path<'js>(ctx: Ctx<'js>, path: Path) -> Result<Value<'js>> {
+    let answer = call(&ctx, Operation::FsRealPath, 0, &path, &[])?;
+    Ok(javy::quickjs::String::from_str(ctx, &String::from_utf8_lossy(&answer))?.into_value())
 }

@@ -30,7 +30,9 @@ fn the_catalogues_say_what_templates_may_name() {
             assert_eq!(daemon.preview(&session, &input), "'function'", "{input}");
         }
     }
-    assert!(modules.as_array().unwrap().iter().any(|module| module["id"] == "fs"), "{modules}");
+    let fs = modules.as_array().unwrap().iter().find(|module| module["id"] == "fs").unwrap();
+    assert_eq!(fs["config_schema"]["properties"]["quota_bytes"]["minimum"], 0, "{fs}");
+    assert_eq!(fs["limits"]["calls_per_execution"], 100_000, "{fs}");
 }
 
 #[test]

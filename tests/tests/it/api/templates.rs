@@ -125,7 +125,7 @@ fn capabilities_are_added_and_listed() {
         "config": {},
     });
     assert_eq!(first, expected);
-    let config = json!({"write": true, "deep": [{"a": null}]});
+    let config = json!({"write": true, "allow": ["data"], "deny": [], "quota_bytes": 1});
     let body = json!({"kind": "fs", "name": "fs", "enabled": true, "config": config});
     let second = daemon.post(&path, body).is(201);
     assert_eq!((&second["config"], &second["enabled"]), (&config, &json!(true)));
@@ -136,6 +136,17 @@ fn capabilities_are_added_and_listed() {
     );
     for kind in ["global", "net", "env"] {
         daemon.post(&path, json!({"kind": kind, "name": "x"})).is(201);
+    }
+    // What a module would not understand is refused when it is added, whether enabled or not.
+    for (config, field) in [
+        (json!({"write": 1}), "config.write"),
+        (json!({"deep": [{"a": null}]}), "config.deep"),
+        (json!({"allow": ["a", "../b"]}), "config.allow[1]"),
+        (json!({"allow": ["a", {}]}), "config.allow[1]"),
+    ] {
+        let body = json!({"kind": "module", "name": "fs", "config": config});
+        let error = daemon.post(&path, body).refused(400, "VALIDATION_ERROR");
+        assert_eq!(error["details"]["field"], field, "{error}");
     }
     for wrong in [json!({"kind": "disk", "name": "x"}), json!({"kind": "fs"}), json!({"name": "x"})]
     {

@@ -1,0 +1,169 @@
+//! What the configs of a template's capabilities say, and whether one says it as it should.
+//!
+//! Invariant: a config is checked when it is added. One that was stored before it was checked, and
+//! does not fit, grants nothing.
+//!
+//! Leaves to others: what is done with what a config grants.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use vm_storage::{CapabilityKind, TemplateSnapshot};
+
+use crate::worktree::WorktreePath;
+
+/// Name of the native module of files, and of the capabilities that configure it.
+pub(crate) const FS: &str = "fs";
+
+/// Path prefixes that one config may list.
+const MAX_PREFIXES: usize = 64;
+
+/// Config of a capability of kind `fs` or `module` named `fs`. An operation is allowed when one of
+/// the template's grants allows it and none denies its path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct FsConfig {
+    /// Whether files may be changed.
+    pub(crate) write: bool,
+    /// Paths, relative to the worktree, that may be used with all beneath them; all, when absent.
+    pub(crate) allow: Option<Vec<String>>,
+    /// Paths that may not be used, nor anything beneath them, whatever else is allowed.
+    pub(crate) deny: Vec<String>,
+    /// Bytes that the files of the worktree may have together for a write to be allowed.
+    pub(crate) quota_bytes: Option<u64>,
+}
+
+/// What is wrong with a config.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct ConfigError {
+    /// Where in the capability it is wrong: `config.allow[2]`.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Checks the config of a capability that is about to be added; one that no module knows is kept
+/// whatever it says, since it grants nothing.
+pub fn check_config(kind: CapabilityKind, name: &str, config: &Value) -> Result<(), ConfigError> {
+    if is_fs(kind, name) { strictly::<FsConfig>(config)?.check() } else { Ok(()) }
+}
+
+/// The JSON schema of the config that a module's capabilities have.
+pub fn config_schema(module: &str) -> Option<Value> {
+    (module == FS).then(|| schemars::schema_for!(FsConfig).to_value())
+}
+
+/// The configs of a session's enabled capabilities for files.
+pub(crate) fn fs_configs(template: &TemplateSnapshot) -> Vec<FsConfig> {
+    let granting = template.capabilities.iter();
+    granting
+        .filter(|capability| capability.enabled && is_fs(capability.kind, &capability.name))
+        .map(|capability| {
+            let config: Option<FsConfig> = leniently(&capability.config);
+            config.filter(|config| config.check().is_ok()).unwrap_or_else(FsConfig::nothing)
+        })
+        .collect()
+}
+
+fn is_fs(kind: CapabilityKind, name: &str) -> bool {
+    matches!(kind, CapabilityKind::Module | CapabilityKind::Fs) && name == FS
+}
+
+impl FsConfig {
+    fn nothing() -> Self {
+        Self { allow: Some(Vec::new()), ..Self::default() }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let allow = self.allow.as_deref().unwrap_or_default();
+        for (field, prefixes) in [("allow", allow), ("deny", &self.deny)] {
+            if prefixes.len() > MAX_PREFIXES {
+                let reason = format!("may have {MAX_PREFIXES} paths, not {}", prefixes.len());
+                return Err(ConfigError { path: format!("config.{field}"), reason });
+            }
+            for (index, prefix) in prefixes.iter().enumerate() {
+                WorktreePath::strict(prefix).map_err(|error| ConfigError {
+                    path: format!("config.{field}[{index}]"),
+                    reason: error.to_string(),
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A config in which every field is known. `null`, which a config left out may be, is an empty one.
+fn strictly<T: DeserializeOwned + Default>(config: &Value) -> Result<T, ConfigError> {
+    if config.is_null() {
+        return Ok(T::default());
+    }
+    let at = |path: &str| match path {
+        "." | "" => "config".to_owned(),
+        path => format!("config.{path}"),
+    };
+    if !config.is_object() {
+        return Err(ConfigError { path: at(""), reason: "must be an object".to_owned() });
+    }
+    let mut unknown = None;
+    let mut note = |path: serde_ignored::Path<'_>| {
+        unknown.get_or_insert_with(|| path.to_string());
+    };
+    let deserializer = serde_ignored::Deserializer::new(config, &mut note);
+    let parsed = serde_path_to_error::deserialize(deserializer).map_err(|error| ConfigError {
+        path: at(&error.path().to_string()),
+        reason: error.inner().to_string(),
+    })?;
+    match unknown {
+        None => Ok(parsed),
+        Some(path) => Err(ConfigError { path: at(&path), reason: "unknown field".to_owned() }),
+    }
+}
+
+/// A config as it was stored, perhaps by a version that took any.
+fn leniently<T: DeserializeOwned + Default>(config: &Value) -> Option<T> {
+    match config {
+        Value::Null => Some(T::default()),
+        Value::Object(_) => T::deserialize(config).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_config_that_does_not_fit_is_refused_with_the_path_of_what_is_wrong() {
+        let check = |config: Value| check_config(CapabilityKind::Fs, FS, &config);
+        for good in [
+            json!(null),
+            json!({}),
+            json!({"write": true}),
+            json!({"allow": ["data", "out/x"], "deny": ["data/private"], "quota_bytes": 10}),
+        ] {
+            check(good).unwrap();
+        }
+        for (bad, path) in [
+            (json!([]), "config"),
+            (json!("x"), "config"),
+            (json!({"write": "yes"}), "config.write"),
+            (json!({"Write": true}), "config.Write"),
+            (json!({"allow": "data"}), "config.allow"),
+            (json!({"allow": ["data", 1]}), "config.allow[1]"),
+            (json!({"allow": ["data", "../up"]}), "config.allow[1]"),
+            (json!({"deny": ["/etc"]}), "config.deny[0]"),
+            (json!({"deny": [""]}), "config.deny[0]"),
+            (json!({"quota_bytes": -1}), "config.quota_bytes"),
+            (json!({"deny": vec!["x"; 65]}), "config.deny"),
+        ] {
+            let error = check(bad.clone()).unwrap_err();
+            assert_eq!(error.path, path, "{bad}: {error}");
+        }
+        let anything = json!({"whatever": 1});
+        check_config(CapabilityKind::Module, "console", &anything).unwrap();
+        check_config(CapabilityKind::Global, FS, &anything).unwrap();
+    }
+}
