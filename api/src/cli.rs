@@ -176,6 +176,10 @@ struct LocalArgs {
     /// Folder of the libraries a template names
     #[arg(long, value_name = "DIR", default_value = libs::DEFAULT_FOLDER)]
     library_dir: PathBuf,
+    /// A program that scripts may run whose template has the exec module, by its name or absolute path;
+    /// may be given several times. It has all the powers of your user
+    #[arg(long, value_name = "PROGRAM")]
+    allow_exec: Vec<String>,
 }
 
 /// What commands print.

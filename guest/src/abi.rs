@@ -222,6 +222,10 @@ numbered!(
         FsRemoveDir = 12,
         /// Answers the path without links of what a path leads to.
         FsRealPath = 13,
+        /// Runs a program: the name is the program's and its arguments, with NULs between them;
+        /// answers its exit status, or 256 more than the signal that ended it, and the length of its
+        /// output, both little-endian in four bytes, then its output, then its errors.
+        ExecRun = 14,
     }
 );
 

@@ -11,10 +11,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vm_storage::{CapabilityKind, TemplateSnapshot};
 
+use crate::imports::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
 use crate::worktree::WorktreePath;
 
 /// Name of the native module of files, and of the capabilities that configure it.
 pub(crate) const FS: &str = "fs";
+
+/// Name of the native module of programs, and of the capabilities that configure it.
+pub(crate) const EXEC: &str = "exec";
+
+/// Programs that one config may list.
+const MAX_PROGRAMS: usize = 64;
 
 /// Path prefixes that one config may list.
 const MAX_PREFIXES: usize = 64;
@@ -34,6 +41,27 @@ pub(crate) struct FsConfig {
     pub(crate) quota_bytes: Option<u64>,
 }
 
+/// Config of a capability of kind `module` named `exec`, which narrows what the host allows. Of several,
+/// a program has to be in each list, and the least of each limit counts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct ExecConfig {
+    /// Programs that may be run; all that the host allows, when absent.
+    pub(crate) programs: Option<Vec<String>>,
+    /// Milliseconds that a program may run; as long as its execution, when absent.
+    #[schemars(range(min = 1))]
+    pub(crate) timeout_ms: Option<u64>,
+    /// Bytes of output, and as many of errors, that a program may write.
+    #[schemars(range(min = 1, max = 67_108_864))]
+    pub(crate) max_output_bytes: u64,
+}
+
+impl Default for ExecConfig {
+    fn default() -> Self {
+        Self { programs: None, timeout_ms: None, max_output_bytes: DEFAULT_OUTPUT_BYTES }
+    }
+}
+
 /// What is wrong with a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
@@ -47,12 +75,22 @@ pub struct ConfigError {
 /// Checks the config of a capability that is about to be added; one that no module knows is kept
 /// whatever it says, since it grants nothing.
 pub fn check_config(kind: CapabilityKind, name: &str, config: &Value) -> Result<(), ConfigError> {
-    if is_fs(kind, name) { strictly::<FsConfig>(config)?.check() } else { Ok(()) }
+    if is_fs(kind, name) {
+        strictly::<FsConfig>(config)?.check()
+    } else if is_exec(kind, name) {
+        strictly::<ExecConfig>(config)?.check()
+    } else {
+        Ok(())
+    }
 }
 
 /// The JSON schema of the config that a module's capabilities have.
 pub fn config_schema(module: &str) -> Option<Value> {
-    (module == FS).then(|| schemars::schema_for!(FsConfig).to_value())
+    match module {
+        FS => Some(schemars::schema_for!(FsConfig).to_value()),
+        EXEC => Some(schemars::schema_for!(ExecConfig).to_value()),
+        _ => None,
+    }
 }
 
 /// The configs of a session's enabled capabilities for files.
@@ -65,6 +103,59 @@ pub(crate) fn fs_configs(template: &TemplateSnapshot) -> Vec<FsConfig> {
             config.filter(|config| config.check().is_ok()).unwrap_or_else(FsConfig::nothing)
         })
         .collect()
+}
+
+/// What a session's enabled capabilities leave of the programs that the host allows.
+pub(crate) fn exec_config(template: &TemplateSnapshot) -> ExecConfig {
+    let narrowing = template.capabilities.iter();
+    narrowing
+        .filter(|capability| capability.enabled && is_exec(capability.kind, &capability.name))
+        .map(|capability| {
+            let config: Option<ExecConfig> = leniently(&capability.config);
+            config.filter(|config| config.check().is_ok()).unwrap_or_else(ExecConfig::nothing)
+        })
+        .reduce(ExecConfig::and)
+        .unwrap_or_default()
+}
+
+fn is_exec(kind: CapabilityKind, name: &str) -> bool {
+    kind == CapabilityKind::Module && name == EXEC
+}
+
+impl ExecConfig {
+    fn nothing() -> Self {
+        Self { programs: Some(Vec::new()), ..Self::default() }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let programs = match (self.programs, other.programs) {
+            (Some(mut some), Some(others)) => {
+                some.retain(|program| others.contains(program));
+                Some(some)
+            }
+            (some, others) => some.or(others),
+        };
+        let timeout_ms = self.timeout_ms.into_iter().chain(other.timeout_ms).min();
+        let max_output_bytes = self.max_output_bytes.min(other.max_output_bytes);
+        Self { programs, timeout_ms, max_output_bytes }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |path: &str, reason: String| {
+            Err(ConfigError { path: format!("config.{path}"), reason })
+        };
+        let count = self.programs.as_ref().map_or(0, Vec::len);
+        if count > MAX_PROGRAMS {
+            return wrong("programs", format!("may have {MAX_PROGRAMS} names, not {count}"));
+        }
+        if self.timeout_ms == Some(0) {
+            return wrong("timeout_ms", "must be at least 1".to_owned());
+        }
+        if !(1..=MAX_OUTPUT_BYTES).contains(&self.max_output_bytes) {
+            return wrong("max_output_bytes", format!("must be from 1 to {MAX_OUTPUT_BYTES}"));
+        }
+        Ok(())
+    }
 }
 
 fn is_fs(kind: CapabilityKind, name: &str) -> bool {

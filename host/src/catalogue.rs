@@ -3,7 +3,9 @@
 //! Invariant: everything listed here works; a name that is not here grants nothing.
 
 pub use crate::capabilities::config_schema;
-use crate::imports::{MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES};
+use crate::imports::{
+    DEFAULT_OUTPUT_BYTES, MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES, MAX_OUTPUT_BYTES,
+};
 
 /// Something that a template may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,21 @@ pub struct Entry {
 }
 
 /// The native modules, by name.
-pub const MODULES: &[Entry] = &[Entry {
+pub const MODULES: &[Entry] = &[EXEC, FS];
+
+const EXEC: Entry = Entry {
+    name: "exec",
+    description: "Programs of the host's machine, those that it allows (serve --allow-exec), with the \
+                  powers of the host's user; a capability may narrow them.",
+    functions: &["run"],
+    limits: &[
+        ("calls_per_execution", MAX_CALLS),
+        ("output_bytes", DEFAULT_OUTPUT_BYTES),
+        ("max_output_bytes", MAX_OUTPUT_BYTES),
+    ],
+};
+
+const FS: Entry = Entry {
     name: "fs",
     description: "Files of the session's worktree; writing needs a capability named fs \
                   whose config is {\"write\": true}. The promise forms are fs/promises too.",
@@ -63,7 +79,7 @@ pub const MODULES: &[Entry] = &[Entry {
         ("bytes_per_execution", MAX_BYTES),
         ("directory_entries", MAX_DIR_ENTRIES as u64),
     ],
-}];
+};
 
 /// The engines. The first is the default; the others are names that older clients use for it.
 pub const ENGINES: &[Entry] = &[

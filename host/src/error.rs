@@ -3,6 +3,7 @@
 //! A script's failure is none of these: it is an execution with its status and error.
 
 use crate::engine::GuestError;
+use crate::programs::ProgramError;
 use std::time::Duration;
 use vm_storage::{
     ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId,
@@ -34,6 +35,9 @@ pub enum HostError {
     /// The worktree is no directory that can be used.
     #[error("the worktree cannot be used: {0}")]
     Worktree(#[from] WorktreeError),
+    /// A program that scripts may run is not there.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The path of a stored session's worktree does not lead to its directory any more.
     #[error("the worktree of session {session} cannot be used: {reason}")]
     WorktreeUnavailable {

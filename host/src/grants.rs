@@ -2,11 +2,12 @@
 //!
 //! Invariant: nothing is granted that the template does not say.
 
-use crate::capabilities::{FS, fs_configs};
+use crate::capabilities::{EXEC, FS, exec_config, fs_configs};
 use crate::engine::Guest;
-use crate::imports::{Calls, Files};
+use crate::imports::{Calls, Exec, Files};
 use crate::limits;
 use crate::modules::Modules;
+use crate::programs::Programs;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::worktree::Worktree;
 use std::sync::Arc;
@@ -17,15 +18,16 @@ use vm_storage::{Session, TemplateSnapshot};
 pub(crate) fn runtime_options(
     session: &Session,
     worktree: &Arc<Worktree>,
+    programs: &Arc<Programs>,
     guest: Arc<Guest>,
 ) -> RuntimeOptions {
     let template = &session.template;
     let max_memory_bytes = limits::memory_bytes(&template.settings.limits);
-    let files = template
-        .modules
-        .iter()
-        .any(|module| module == FS)
-        .then(|| Files::new(Arc::clone(worktree), &fs_configs(template), max_memory_bytes));
+    let has = |name| template.modules.iter().any(|module| module == name);
+    let programs = has(EXEC)
+        .then(|| Exec::new(Arc::clone(programs), Arc::clone(worktree), exec_config(template)));
+    let files =
+        has(FS).then(|| Files::new(Arc::clone(worktree), &fs_configs(template), max_memory_bytes));
     RuntimeOptions {
         guest,
         clock: SessionClock::of(session),
@@ -34,6 +36,7 @@ pub(crate) fn runtime_options(
             modules: template.modules.clone(),
             files,
             worktree_modules: Some(Arc::new(modules(template, worktree))),
+            programs,
             calls: Calls::new(),
             audit: template.settings.runtime.audit,
         },

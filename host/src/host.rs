@@ -17,6 +17,7 @@ use crate::error::HostError;
 use crate::hibernate::hibernate_idle_sessions;
 use crate::library::{LibraryFolder, LibraryName};
 use crate::live::Registry;
+use crate::programs::Programs;
 use crate::recorder::Observer;
 use crate::running::Running;
 use crate::scheduler::Scheduler;
@@ -43,6 +44,7 @@ struct Inner {
     artifacts: Artifacts,
     libraries: Arc<LibraryFolder>,
     roots: Arc<Roots>,
+    programs: Arc<Programs>,
     ceilings: Limits,
     max_resident: u32,
     retention: Retention,
@@ -75,7 +77,7 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError::Engine`] when the machine cannot run it, [`HostError::Worktree`] when a root is
-    /// no directory.
+    /// no directory, [`HostError::Program`] when a program that is allowed is not there.
     pub async fn start(storage: Storage, options: HostOptions) -> Result<Self, HostError> {
         Self::of_guest(vm_guest::wasm().into(), storage, options).await
     }
@@ -99,16 +101,19 @@ impl Host {
             forms: options.forms,
         };
         let (worktree_roots, counted) = (options.worktree_roots, storage.clone());
+        let allowed = options.allowed_programs;
         let made = blocking(move || {
             let roots = Roots::open(&worktree_roots)?;
+            let programs = Programs::find(&allowed)?;
             Ok::<_, HostError>((
                 roots,
+                programs,
                 Engine::new(&guest, &engine)?,
                 Artifacts::open(artifacts),
                 counted.live_session_count()?,
             ))
         });
-        let (roots, engine, artifacts, live) = made.await??;
+        let (roots, programs, engine, artifacts, live) = made.await??;
         let host = Self(Arc::new(Inner {
             engine,
             storage,
@@ -116,6 +121,7 @@ impl Host {
             artifacts,
             libraries: Arc::new(LibraryFolder::open(&options.library_dir)),
             roots: Arc::new(roots),
+            programs: Arc::new(programs),
             ceilings: options.ceilings,
             max_resident: options.max_resident,
             retention: options.retention,
@@ -172,6 +178,11 @@ impl Host {
         self.storage().delete_template(id).await?;
         self.artifacts().forget_template(id).await;
         Ok(())
+    }
+
+    /// The programs that scripts may be allowed to run.
+    pub(crate) fn programs(&self) -> &Arc<Programs> {
+        &self.0.programs
     }
 
     pub(crate) fn begin_stopping(&self) {

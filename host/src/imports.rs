@@ -6,6 +6,7 @@
 mod account;
 mod calls;
 pub(crate) mod decode;
+mod exec;
 mod files;
 mod modules;
 mod output;
@@ -16,6 +17,7 @@ mod witness;
 pub(crate) use account::{Account, MAX_BYTES, MAX_CALLS};
 use calls::Called;
 pub(crate) use calls::Calls;
+pub(crate) use exec::{DEFAULT_OUTPUT_BYTES, Exec, MAX_OUTPUT_BYTES};
 pub(crate) use files::{Files, MAX_DIR_ENTRIES};
 pub(crate) use output::{CurrentRecorder, OutputSink};
 pub(crate) use witness::{Answer, Asked, Unrepeatable, Witness};
@@ -145,6 +147,10 @@ impl Grants {
                     let (modules, name) = (Arc::clone(modules), name.to_owned());
                     modules::call(&self.calls, modules, operation, flags, name).await
                 }
+                None => Err(DENIED.to_owned()),
+            },
+            Operation::ExecRun => match &self.programs {
+                Some(programs) => programs.call(&self.calls, name).await,
                 None => Err(DENIED.to_owned()),
             },
             // Files are not reached through a module that the template lacks, even by a guest that

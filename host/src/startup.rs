@@ -262,6 +262,7 @@ impl<'a> Startup<'a> {
             | HostError::ExecutionNotFound(_)
             | HostError::SessionNotReady { .. }
             | HostError::SessionBusy(_)
+            | HostError::Program(_)
             | HostError::Worktree(_)
             | HostError::WorktreeUnavailable { .. }
             | HostError::GuestUnavailable { .. }

@@ -31,6 +31,7 @@ pub(crate) use roots::Roots;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use vm_storage::WorktreeIdentity;
@@ -44,6 +45,23 @@ pub(crate) struct Worktree {
     given: PathBuf,
     canonical: PathBuf,
     identity: WorktreeIdentity,
+}
+
+/// The root of a worktree, as a process that is about to be made finds it.
+pub(crate) struct WorkingDirectory {
+    dir: Dir,
+    canonical: PathBuf,
+}
+
+impl WorkingDirectory {
+    /// Where it is: by the handle, which a forked process has too, where the system names handles.
+    pub(crate) fn path(&self) -> PathBuf {
+        if cfg!(target_os = "linux") {
+            PathBuf::from(format!("/proc/self/fd/{}", self.dir.as_raw_fd()))
+        } else {
+            self.canonical.clone()
+        }
+    }
 }
 
 impl Worktree {
@@ -84,6 +102,12 @@ impl Worktree {
     /// Which directory the root is, for telling later whether a path still leads here.
     pub(crate) fn identity(&self) -> WorktreeIdentity {
         self.identity
+    }
+
+    /// The root, for a program to work in: a path that leads to the handle, as long as what is given
+    /// lives.
+    pub(crate) fn working_directory(&self) -> io::Result<WorkingDirectory> {
+        Ok(WorkingDirectory { dir: self.dir.try_clone()?, canonical: self.canonical.clone() })
     }
 
     /// A path as scripts give it: relative to the root, absolute and beneath the root's name, or

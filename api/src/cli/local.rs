@@ -52,6 +52,7 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         | HostError::InputTooLarge { .. }
         | HostError::InvalidPath { .. }
         | HostError::File { .. }
+        | HostError::Program(_)
         | HostError::Worktree(_) => Exit::Usage,
         HostError::WorktreeUnavailable { .. }
         | HostError::GuestUnavailable { .. }
@@ -126,6 +127,7 @@ impl Local {
             guest_dir: options.db.map(guest_dir),
             module_dir: options.db.map(module_dir),
             cache_dir: cache_dir(),
+            allowed_programs: options.args.allow_exec.clone(),
             ..HostOptions::new(options.args.library_dir.clone())
         };
         let host = Host::start(storage, host).await?;

@@ -32,6 +32,10 @@ pub(super) struct ServeArgs {
     /// anywhere)
     #[arg(long, value_name = "DIR")]
     worktree_root: Vec<PathBuf>,
+    /// A program that scripts may run whose template has the exec module, by its name or absolute path;
+    /// may be given several times. It has all the powers of the user that the daemon runs as
+    #[arg(long, value_name = "PROGRAM")]
+    allow_exec: Vec<String>,
     /// Sessions that may be live at one time; most take room on the disk and nowhere else
     #[arg(
         long,
@@ -222,6 +226,7 @@ fn host_options(args: &ServeArgs, db: &Path) -> HostOptions {
         library_dir: args.library_dir.clone(),
         cache_dir: cache_dir(),
         worktree_roots: args.worktree_root.clone(),
+        allowed_programs: args.allow_exec.clone(),
         ceilings: Limits {
             cpu_ms: args.max_cpu_ms,
             wall_ms: args.max_wall_ms,

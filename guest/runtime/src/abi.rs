@@ -49,6 +49,8 @@ pub(crate) enum Operation {
     FsRename = 11,
     FsRemoveDir = 12,
     FsRealPath = 13,
+    /// A program and its arguments with NULs between them.
+    ExecRun = 14,
 }
 
 #[link(wasm_import_module = "vm")]

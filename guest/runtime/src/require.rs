@@ -1,6 +1,7 @@
 //! Native modules, each there only when the session's template has it, which the host is asked at
 //! every call.
 
+mod exec;
 mod fs;
 
 use crate::abi::{self, Operation};
@@ -14,7 +15,7 @@ thread_local! {
 }
 
 /// The modules that this guest has.
-const NATIVE: [&str; 2] = ["fs", FS_PROMISES];
+const NATIVE: [&str; 3] = ["exec", "fs", FS_PROMISES];
 /// A part of `fs` under a name of its own.
 const FS_PROMISES: &str = "fs/promises";
 /// What Node's own modules may be named with.
@@ -38,6 +39,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
         return Err(Exception::throw_message(ctx, &message));
     }
     match name {
+        "exec" => loaded(ctx, "exec", exec::module),
         "fs" => loaded(ctx, "fs", fs::module),
         _ => {
             let message = format!("Invalid module: this guest has no module '{name}'");
@@ -61,4 +63,23 @@ fn loaded<'js>(
     let saved = Persistent::save(ctx, module.clone());
     LOADED.with_borrow_mut(|loaded| loaded.push((name, saved)));
     Ok(module)
+}
+
+/// Throws an error of the host's as Node does: `code`, `syscall` and `path` beside the text. Of two paths
+/// with a NUL between them the first is `path`.
+fn host_error(ctx: &Ctx<'_>, error: &str, syscall: &str, path: &str) -> javy::quickjs::Error {
+    let (code, reason) = error.split_once('\n').unwrap_or(("EIO", error));
+    let shown = path.replace('\0', "' -> '");
+    let message = format!("{code}: {reason}, {syscall} '{shown}'");
+    let made = Exception::from_message(ctx.clone(), &message).and_then(|exception| {
+        let object = exception.as_object();
+        object.set("code", code)?;
+        object.set("syscall", syscall)?;
+        object.set("path", path.split('\0').next())?;
+        Ok(exception)
+    });
+    match made {
+        Ok(exception) => exception.throw(),
+        Err(error) => error,
+    }
 }

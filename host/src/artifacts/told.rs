@@ -66,6 +66,7 @@ impl ArtifactInput {
                 | Operation::FsMakeDir
                 | Operation::FsRename
                 | Operation::FsRemoveDir
+                | Operation::ExecRun
                 | Operation::FsUnlink,
             )
             | Err(_) => "other",

@@ -42,6 +42,9 @@ pub struct HostOptions {
     pub upkeep_period: Duration,
     /// Folders that every worktree must lie in; none named means that any will do.
     pub worktree_roots: Vec<PathBuf>,
+    /// Programs that scripts may run whose templates have the `exec` module, by name or absolute path:
+    /// with the powers of the user that the host runs as.
+    pub allowed_programs: Vec<String>,
     /// What no session may pass, whatever its template says.
     pub ceilings: Limits,
     /// Executions that may be under way at one time.
@@ -81,6 +84,7 @@ impl HostOptions {
             retention: Retention::default(),
             upkeep_period: Duration::from_secs(1),
             worktree_roots: Vec::new(),
+            allowed_programs: Vec::new(),
             ceilings: limits::MAX,
             concurrency: Concurrency::default(),
             page_tracking: PageTracking::Kernel,

@@ -72,6 +72,7 @@ pub(super) fn told(operation: Operation, name: &str, sent: usize, answer: &Calle
         Operation::FsRealPath => "fs realpath",
         Operation::ModuleResolve => "module resolve",
         Operation::ModuleSource => "module load",
+        Operation::ExecRun => "exec run",
     };
     let name = name.replace('\0', " ");
     let name = if name.len() > MAX_SHOWN_BYTES { cut_short(name, MAX_SHOWN_BYTES) } else { name };

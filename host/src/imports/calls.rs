@@ -5,7 +5,7 @@
 //! host's threads one by one.
 
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Calls of one session that may be under way.
 const MAX_CALLS: usize = 4;
@@ -22,11 +22,15 @@ impl Calls {
         Self(Arc::new(Semaphore::new(MAX_CALLS)))
     }
 
+    /// A place for a call that is under way, until it is dropped.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, String> {
+        let place = Arc::clone(&self.0).try_acquire_owned();
+        place.map_err(|_| "EBUSY\ntoo many calls of this session have not come back".to_owned())
+    }
+
     /// Makes a call that may block.
     pub(super) async fn make(&self, call: impl FnOnce() -> Called + Send + 'static) -> Called {
-        let Ok(place) = Arc::clone(&self.0).try_acquire_owned() else {
-            return Err("EBUSY\ntoo many calls of this session have not come back".to_owned());
-        };
+        let place = self.place()?;
         let task = move || {
             let answer = call();
             drop(place);

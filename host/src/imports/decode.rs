@@ -86,6 +86,7 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         | Operation::FsRename
         | Operation::FsRemoveDir
         | Operation::FsRealPath
+        | Operation::ExecRun
         | Operation::ModuleResolve
         | Operation::ModuleSource => Vec::new(),
     };

@@ -209,9 +209,10 @@ impl Files {
                 let path = worktree.canonical(path)?;
                 Ok(format!("/{}", path.display()).into_bytes())
             }
-            Operation::Require | Operation::ModuleResolve | Operation::ModuleSource => {
-                Err(FileError::NotFound)
-            }
+            Operation::Require
+            | Operation::ModuleResolve
+            | Operation::ModuleSource
+            | Operation::ExecRun => Err(FileError::NotFound),
         }
     }
 
@@ -285,9 +286,10 @@ impl Files {
                 worktree.stat_literal(path).and_then(FileStat::not_of_a_link)?;
                 Ok(path.rooted().into_bytes())
             }
-            Operation::Require | Operation::ModuleResolve | Operation::ModuleSource => {
-                Err(FileError::NotFound)
-            }
+            Operation::Require
+            | Operation::ModuleResolve
+            | Operation::ModuleSource
+            | Operation::ExecRun => Err(FileError::NotFound),
         }
     }
 
@@ -368,7 +370,8 @@ pub(super) fn changes_files(operation: Operation) -> bool {
         | Operation::FsMakeDir
         | Operation::FsRename
         | Operation::FsRemoveDir
-        | Operation::FsUnlink => true,
+        | Operation::FsUnlink
+        | Operation::ExecRun => true,
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists

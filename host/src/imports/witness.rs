@@ -31,6 +31,9 @@ pub(crate) enum Unrepeatable {
     /// It changed files.
     #[error("it changed files")]
     Writing,
+    /// It ran a program.
+    #[error("it ran a program")]
+    Program,
     /// It asked for more than is kept.
     #[error("it asked the host for more than {MAX_ASKED} things")]
     Asking,
@@ -74,6 +77,9 @@ impl Witness {
         name: &str,
         answer: &Result<Vec<u8>, String>,
     ) {
+        if operation == Operation::ExecRun {
+            return self.spoil(Unrepeatable::Program);
+        }
         if changes_files(operation) {
             return self.spoil(Unrepeatable::Writing);
         }

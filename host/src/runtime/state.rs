@@ -6,7 +6,9 @@
 
 use super::SessionClock;
 use super::fuel::Fuel;
-use crate::imports::{Account, Calls, CurrentRecorder, Files, OutputSink, Unrepeatable, Witness};
+use crate::imports::{
+    Account, Calls, CurrentRecorder, Exec, Files, OutputSink, Unrepeatable, Witness,
+};
 use crate::limits::MemoryLimiter;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
@@ -62,6 +64,8 @@ pub(crate) struct Grants {
     pub(crate) files: Option<Files>,
     /// The worktree's modules; none where there is no worktree.
     pub(crate) worktree_modules: Option<Arc<Modules>>,
+    /// Programs; none without the `exec` module.
+    pub(crate) programs: Option<Exec>,
     /// What of all this is under way.
     pub(crate) calls: Calls,
     /// Whether each call leaves an event.
@@ -75,6 +79,7 @@ impl Grants {
             modules: Vec::new(),
             files: None,
             worktree_modules: None,
+            programs: None,
             calls: Calls::new(),
             audit: false,
         }

@@ -6,6 +6,7 @@ mod console;
 mod continuity;
 mod durability;
 mod errors;
+mod exec;
 mod files;
 mod harness;
 mod hibernation;

@@ -2,6 +2,7 @@
 //! resolves every path and checks every grant; this file only speaks. `fs.js` makes of the host's
 //! functions those that scripts know.
 
+use super::host_error;
 use crate::abi::{self, Operation};
 use crate::{raw, text};
 use javy::quickjs::{Array, Ctx, Exception, Function, Object, Result, TypedArray, Value};
@@ -58,28 +59,16 @@ fn call<'js>(
     path: &Path,
     data: &[u8],
 ) -> Result<Vec<u8>> {
-    abi::call_host(operation, flags, path.0.as_bytes(), data).map_err(|error| {
-        let (code, reason) = error.split_once('\n').unwrap_or(("EIO", &error));
-        let syscall = syscall(operation);
-        let shown = path.0.replace('\0', "' -> '");
-        let message = format!("{code}: {reason}, {syscall} '{shown}'");
-        let made = Exception::from_message(ctx.clone(), &message).and_then(|exception| {
-            let object = exception.as_object();
-            object.set("code", code)?;
-            object.set("syscall", syscall)?;
-            object.set("path", path.0.split('\0').next())?;
-            Ok(exception)
-        });
-        match made {
-            Ok(exception) => exception.throw(),
-            Err(error) => error,
-        }
-    })
+    abi::call_host(operation, flags, path.0.as_bytes(), data)
+        .map_err(|error| host_error(ctx, &error, syscall(operation), &path.0))
 }
 
 fn syscall(operation: Operation) -> &'static str {
     match operation {
-        Operation::Require | Operation::ModuleResolve | Operation::ModuleSource => "require",
+        Operation::Require
+        | Operation::ModuleResolve
+        | Operation::ModuleSource
+        | Operation::ExecRun => "require",
         Operation::FsRead | Operation::FsWrite | Operation::FsAppend => "open",
         Operation::FsExists => "access",
         Operation::FsReadDir => "scandir",
