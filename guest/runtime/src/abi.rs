@@ -105,12 +105,17 @@ pub(crate) fn wait(milliseconds: u64) {
 /// Random bits of the host's. A host that has none to give has no session go on.
 pub(crate) fn entropy() -> u64 {
     let mut bytes = [0; 8];
+    fill_random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// Fills a buffer with random bytes of the host's.
+pub(crate) fn fill_random(buffer: &mut [u8]) {
     // SAFETY: the host writes no more than the bytes that are there.
-    let error = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };
+    let error = unsafe { random_get(buffer.as_mut_ptr(), buffer.len()) };
     if error != 0 {
         core::arch::wasm32::unreachable();
     }
-    u64::from_le_bytes(bytes)
 }
 
 fn emit_event(event: Event, tag: u32, a: &[u8], b: &[u8]) {

@@ -26,7 +26,7 @@ use class::{Class, class};
 use javy::quickjs::{Ctx, Value};
 use layout::Body;
 
-pub(crate) use class::{is_boxed, is_date, object_type};
+pub(crate) use class::{class_name, is_boxed, is_date, object_type};
 pub(crate) use error::error_text;
 
 /// Objects nested deeper than this are shown by their class alone.

@@ -19,3 +19,4 @@ mod session;
 mod state;
 mod text;
 mod timers;
+mod web;

@@ -1,10 +1,11 @@
 //! Native modules, each there only when the session's template has it, which the host is asked at
-//! every call.
+//! every call; and those of Node's that grant nothing, which every session has: [`web`].
 
 mod exec;
 mod fs;
 
 use crate::abi::{self, Operation};
+use crate::web;
 use javy::quickjs::{Ctx, Exception, Object, Persistent, Result};
 use std::cell::RefCell;
 
@@ -25,7 +26,7 @@ const PREFIX: &str = "node:";
 pub(crate) fn native_name(specifier: &str) -> Option<&str> {
     match specifier.strip_prefix(PREFIX) {
         Some(bare) => Some(bare),
-        None => Some(specifier).filter(|name| NATIVE.contains(name)),
+        None => Some(specifier).filter(|name| NATIVE.contains(name) || web::MODULES.contains(name)),
     }
 }
 
@@ -33,6 +34,9 @@ pub(crate) fn native_name(specifier: &str) -> Option<&str> {
 pub(crate) fn native<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
     if name == FS_PROMISES {
         return native(ctx, "fs")?.get("promises");
+    }
+    if web::MODULES.contains(&name) {
+        return web::module(ctx, name);
     }
     if abi::call_host(Operation::Require, 0, name.as_bytes(), &[]).is_err() {
         let message = format!("Invalid module: the template has no module '{name}'");

@@ -2,7 +2,7 @@
 
 use crate::primordials::Primordials;
 use crate::state::{self, State};
-use crate::{abi, console, modules, raw, reserve, timers};
+use crate::{abi, console, modules, raw, reserve, timers, web};
 use fastrand::Rng;
 use javy::quickjs::{Ctx, Object, Result, Value};
 use javy::{BytecodeStripping, Config, Runtime};
@@ -49,6 +49,7 @@ fn globals(ctx: &Ctx<'_>) -> Result<()> {
     console::install(ctx)?;
     modules::install(ctx)?;
     timers::install(ctx)?;
+    web::install(ctx)?;
     let math: Object = ctx.globals().get("Math")?;
     let random = javy::quickjs::Function::new(ctx.clone(), random)?;
     math.set("random", random.with_name("random")?.with_length(0)?)?;

@@ -23,3 +23,4 @@ mod startup;
 mod timers;
 mod transactions;
 mod values;
+mod web;

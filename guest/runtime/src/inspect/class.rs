@@ -6,6 +6,7 @@ use javy::quickjs::Value;
 /// QuickJS's class numbers (`enum` at the top of quickjs.c of 0.15.1) of the classes that its
 /// interface has no predicate for. The tests of previews would show a number that moved.
 mod id {
+    pub(super) const OBJECT: u32 = 1;
     pub(super) const NUMBER: u32 = 4;
     pub(super) const STRING: u32 = 5;
     pub(super) const BOOLEAN: u32 = 6;
@@ -61,6 +62,34 @@ pub(crate) fn is_date(value: &Value<'_>) -> bool {
 /// Whether a value is an object around a primitive.
 pub(crate) fn is_boxed(value: &Value<'_>) -> bool {
     class(value) == Class::Boxed
+}
+
+/// A word for what a value is, for the scripts of [`crate::web`].
+pub(crate) fn class_name(value: &Value<'_>) -> &'static str {
+    if !value.is_object() {
+        return "primitive";
+    }
+    match class(value) {
+        Class::Arguments | Class::Object if value.is_proxy() => "proxy",
+        Class::Arguments | Class::Object if raw::class_id(value) != id::OBJECT => "other",
+        Class::Arguments | Class::Object => "object",
+        Class::Array => "array",
+        Class::ArrayBuffer => "buffer",
+        Class::Boxed => "boxed",
+        Class::DataView => "view",
+        Class::Date => "date",
+        Class::Error => "error",
+        Class::Function => "function",
+        Class::Map => "map",
+        Class::ModuleNamespace => "namespace",
+        Class::Promise => "promise",
+        Class::RegExp => "regexp",
+        Class::Set => "set",
+        Class::SharedArrayBuffer => "shared",
+        Class::TypedArray => "typed",
+        Class::WeakMap => "weakmap",
+        Class::WeakSet => "weakset",
+    }
 }
 
 /// The number the host knows an object's type under.

@@ -1,0 +1,2 @@
+// The bytes of Node, on typed arrays: the package that bundlers put in its place.
+module.exports = require('buffer/');

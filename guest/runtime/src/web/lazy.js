@@ -1,0 +1,41 @@
+// Globals that are made when a script first touches one: see ../web.rs. Until then each is an accessor.
+(native => {
+    const { create, defineProperty } = Object;
+    const GLOBALS = {
+        Buffer: 'buffer',
+        URL: 'url',
+        URLSearchParams: 'url',
+        DOMException: 'exceptions',
+        Event: 'targets',
+        CustomEvent: 'targets',
+        EventTarget: 'targets',
+        AbortController: 'targets',
+        AbortSignal: 'targets',
+        atob: 'encoding',
+        btoa: 'encoding',
+        structuredClone: 'clone',
+        crypto: 'crypto',
+        performance: 'performance',
+    };
+
+    const made = create(null);
+    const use = part => (made[part] ??= native.load(part)(native, use));
+
+    for (const name in GLOBALS) {
+        const part = GLOBALS[name];
+        const become = value =>
+            defineProperty(globalThis, name, {
+                value,
+                writable: true,
+                enumerable: false,
+                configurable: true,
+            });
+        defineProperty(globalThis, name, {
+            get: { get() { const value = use(part)[name]; become(value); return value } }.get,
+            set: { set(value) { become(value) } }.set,
+            enumerable: false,
+            configurable: true,
+        });
+    }
+    return use;
+})
