@@ -1,6 +1,7 @@
 // Globals that are made when a script first touches one: see ../web.rs. Until then each is an accessor.
 (native => {
-    const { create, defineProperty } = Object;
+    const { create } = Object;
+    const { defineProperty } = Reflect;
     const GLOBALS = {
         Buffer: 'buffer',
         URL: 'url',
@@ -23,6 +24,7 @@
 
     for (const name in GLOBALS) {
         const part = GLOBALS[name];
+        // Which a script that froze the global object forbids.
         const become = value =>
             defineProperty(globalThis, name, {
                 value,
