@@ -68,6 +68,11 @@ const PARTS: [Part; 11] = [
 const LAZY: &[u8] = concat!(include_str!("web/lazy.js"), "\0").as_bytes();
 const CONSOLE: &[u8] = concat!(include_str!("web/console.js"), "\0").as_bytes();
 
+/// Random bytes that are drawn at a time: as many as the host gives, and the standard allows.
+const MAX_RANDOM_BYTES: usize = 65_536;
+/// Levels of a value that are shown at most: each takes native stack.
+const MAX_SHOWN_DEPTH: f64 = 32.0;
+
 /// Base64 as `atob` takes it: without padding, whatever the last bits are.
 const FORGIVING: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -144,6 +149,10 @@ fn load<'js>(ctx: Ctx<'js>, name: String) -> Result<Value<'js>> {
 }
 
 fn random(ctx: Ctx<'_>, len: usize) -> Result<TypedArray<'_, u8>> {
+    // A script may have changed what the length was read with after it was checked.
+    if len > MAX_RANDOM_BYTES {
+        return Err(Exception::throw_range(&ctx, "too many random bytes at a time"));
+    }
     let mut bytes = vec![0; len];
     abi::fill_random(&mut bytes);
     TypedArray::new(ctx, bytes)
@@ -164,7 +173,9 @@ fn digest<'js>(
     TypedArray::new(ctx, digest)
 }
 
-fn inspect<'js>(ctx: Ctx<'js>, value: Value<'js>, depth: usize) -> String {
+/// Shows a value to so many levels; a depth that is no number is none that is shown.
+fn inspect<'js>(ctx: Ctx<'js>, value: Value<'js>, depth: f64) -> String {
+    let depth = depth.clamp(0.0, MAX_SHOWN_DEPTH) as usize;
     state::with(|state| Inspector::new(&ctx, &state.primordials).with_depth(depth).value(&value))
 }
 

@@ -168,6 +168,8 @@ async fn modules_of_node_that_grant_nothing_are_in_every_session() {
             ("const { EventEmitter } = require('events'); const em = new EventEmitter(), got = []; em.on('x', v => got.push(v)); em.emit('x', 1); got", "[ 1 ]"),
             ("require('path').posix.resolve('/a', '../b', 'c.txt')", "'/b/c.txt'"),
             ("require('util').inspect({ a: { b: { c: {} } } }, { depth: 0 })", "'{ a: [Object] }'"),
+            ("[Infinity, null, 1e9, -1, NaN, '1'].map(depth => require('util').inspect([[[[[1]]]]], { depth }).length)",
+             "[ 29, 29, 29, 11, 11, 15 ]"),
             ("require('util').inspect('x')", "\"'x'\""),
             ("await require('util').promisify((a, done) => done(null, a + 1))(1)", "2"),
             ("require('util').isDeepStrictEqual({ a: [1, new Map([[1, { b: NaN }]])] }, { a: [1, new Map([[1, { b: NaN }]])] })", "true"),
@@ -255,6 +257,11 @@ async fn what_is_too_much_for_them_is_an_error_like_any_other() {
         "for (let i = 0; i < 1e6; i++) console.group(); console.log('\\n'.repeat(1e6))",
         "Array.prototype.push = Map.prototype.get = String.prototype.startsWith = () => { throw 1 }; new URL('http://x')",
         "require('util').isDeepStrictEqual((f => f(f, 0))((f, n) => n > 5000 ? [] : [f(f, n + 1)]), (f => f(f, 0))((f, n) => n > 5000 ? [] : [f(f, n + 1)]))",
+        "let deep = 1; for (let i = 0; i < 1000; i++) deep = [new Map([[deep, { deep }]])];
+         let f = n => { try { return f(n + 1) } catch { return require('util').inspect(deep, { depth: null }).length } }; f(0)",
+        "let reads = 0; const at = Object.getPrototypeOf(Uint8Array.prototype);
+         Object.defineProperty(at, 'byteLength', { get: () => (reads++ ? 1e9 : 16) });
+         crypto.getRandomValues(new Uint8Array(16))",
         "Object.defineProperty(Object.prototype, 'get', { value: 1 }); AbortSignal.abort()",
     ] {
         let finished = test.repl(session, input).await;

@@ -102,7 +102,7 @@
         },
         dir(value, options) {
             const depth = options?.depth;
-            log('%s', inspect(value, depth === null ? 100 : depth ?? 2));
+            log('%s', inspect(value, depth === null ? Infinity : Number(depth ?? 2)));
         },
         dirxml(...args) { log(...args) },
         trace(...args) {

@@ -67,7 +67,7 @@
     return {
         inspect(value, options) {
             const depth = typeof options === 'object' ? options?.depth : undefined;
-            return inspect(value, depth === null ? 100 : depth ?? 2);
+            return inspect(value, depth === null ? Infinity : Number(depth ?? 2));
         },
         format: (...args) => format(args),
         promisify,
