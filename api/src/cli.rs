@@ -180,6 +180,13 @@ struct LocalArgs {
     /// may be given several times. It has all the powers of your user
     #[arg(long, value_name = "PROGRAM")]
     allow_exec: Vec<String>,
+    /// An address that is not public, or a range of them such as 10.0.0.0/8, that scripts may reach whose
+    /// template names it; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    allow_net: Vec<String>,
+    /// A TOML file of secrets that templates may grant by name
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
 }
 
 /// What commands print.

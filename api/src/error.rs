@@ -190,7 +190,9 @@ impl From<HostError> for ApiError {
             HostError::SessionBusy(id) => of(ErrorCode::SessionBusy).with("session_id", id),
             HostError::Worktree(source) => of_worktree(&source, of),
             // It is found out before anything is served.
-            HostError::Program(_) => ApiError::internal(in_full(&error)),
+            HostError::Program(_) | HostError::Address(_) | HostError::Secrets(_) => {
+                ApiError::internal(in_full(&error))
+            }
             HostError::WorktreeUnavailable { session, reason: _ } => {
                 of(ErrorCode::WorktreeUnavailable).with("session_id", session)
             }

@@ -191,11 +191,11 @@ pub struct CatalogueEntry {
     pub id: String,
     /// Its name for people.
     pub name: String,
-    /// `engine`, `module` or `library`.
+    /// `engine`, `module` or `library`; `env` or `net` of what a capability of that kind grants.
     pub kind: String,
     /// What it is.
     pub description: String,
-    /// What a script may call on a module.
+    /// What a script may call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub functions: Option<Vec<String>>,
     /// The JSON schema of the config that a module's capabilities have.
@@ -305,14 +305,14 @@ impl CatalogueEntry {
         Self::of(entry, "engine")
     }
 
-    pub(crate) fn module(entry: &catalogue::Entry) -> Self {
+    pub(crate) fn grant(entry: &catalogue::Entry, kind: &str) -> Self {
         let functions = entry.functions.iter().map(|&name| name.to_owned()).collect();
         let limits = entry.limits.iter().map(|&(name, limit)| (name.to_owned(), limit)).collect();
         Self {
             functions: Some(functions),
             config_schema: catalogue::config_schema(entry.name),
             limits: Some(limits),
-            ..Self::of(entry, "module")
+            ..Self::of(entry, kind)
         }
     }
 

@@ -65,6 +65,8 @@ pub mod realm_flags {
     pub const NO_CONSOLE: u32 = 1;
     /// `CommonJS` modules are strict whatever they say; of scripts it is told with each.
     pub const STRICT: u32 = 2;
+    /// The template grants an environment, which the guest asks for when a script first looks.
+    pub const ENVIRONMENT: u32 = 4;
 }
 
 /// Flags of `vm_evaluate`, `vm_compile` and `vm_drain`.
@@ -226,6 +228,20 @@ numbered!(
         /// answers its exit status, or 256 more than the signal that ended it, and the length of its
         /// output, both little-endian in four bytes, then its output, then its errors.
         ExecRun = 14,
+        /// Takes the next answer of the calls that are answered later, each of which gave a ticket, four
+        /// little-endian bytes: the ticket, a byte that is 0 or, for an error's text, 1, and the rest.
+        Answer = 15,
+        /// Begins a request: the name is its method, a blank and its URL, the data a head's length in
+        /// four little-endian bytes, that head in JSON, and the body. Answered later by the response's
+        /// head in JSON.
+        NetFetch = 16,
+        /// Begins to read more of the response's body whose number is the name. Answered later by bytes,
+        /// or by none at its end.
+        NetRead = 17,
+        /// Ends the body whose number is the name, or with a flag the call of that ticket.
+        NetClose = 18,
+        /// Answers the environment that the template grants, an object of strings in JSON.
+        Env = 19,
     }
 );
 
@@ -261,6 +277,12 @@ numbered!(
 pub mod resolve_flags {
     /// It is asked for by `require`, not by `import`.
     pub const REQUIRE: u32 = 1;
+}
+
+/// Flags of [`Operation::NetClose`].
+pub mod close_flags {
+    /// The number is a ticket's.
+    pub const PENDING: u32 = 1;
 }
 
 /// Flags of [`Operation::FsReadDir`].

@@ -5,14 +5,20 @@
 //!
 //! Leaves to others: what is done with what a config grants.
 
+mod env;
+mod exec;
+mod fs;
+mod net;
+
+pub(crate) use env::EnvConfig;
+pub(crate) use exec::ExecConfig;
+pub(crate) use fs::FsConfig;
+pub(crate) use net::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES, NetConfig};
+
 use schemars::JsonSchema;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vm_storage::{CapabilityKind, TemplateSnapshot};
-
-use crate::imports::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
-use crate::worktree::WorktreePath;
 
 /// Name of the native module of files, and of the capabilities that configure it.
 pub(crate) const FS: &str = "fs";
@@ -20,45 +26,28 @@ pub(crate) const FS: &str = "fs";
 /// Name of the native module of programs, and of the capabilities that configure it.
 pub(crate) const EXEC: &str = "exec";
 
-/// Programs that one config may list.
-const MAX_PROGRAMS: usize = 64;
+/// Name of the capabilities of kind `net`, which let scripts use the global of that name.
+pub(crate) const FETCH: &str = "fetch";
 
-/// Path prefixes that one config may list.
-const MAX_PREFIXES: usize = 64;
+/// Name of the capabilities of kind `env`, which put secrets of the host into `process.env`.
+pub(crate) const ENV: &str = "env";
 
-/// Config of a capability of kind `fs` or `module` named `fs`. An operation is allowed when one of
-/// the template's grants allows it and none denies its path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct FsConfig {
-    /// Whether files may be changed.
-    pub(crate) write: bool,
-    /// Paths, relative to the worktree, that may be used with all beneath them; all, when absent.
-    pub(crate) allow: Option<Vec<String>>,
-    /// Paths that may not be used, nor anything beneath them, whatever else is allowed.
-    pub(crate) deny: Vec<String>,
-    /// Bytes that the files of the worktree may have together for a write to be allowed.
-    pub(crate) quota_bytes: Option<u64>,
-}
+/// What a capability may say.
+pub(crate) trait Config: DeserializeOwned + Default + JsonSchema {
+    /// Name of its capabilities.
+    const NAME: &str;
+    /// Kinds of its capabilities.
+    const KINDS: &[CapabilityKind];
 
-/// Config of a capability of kind `module` named `exec`, which narrows what the host allows. Of several,
-/// a program has to be in each list, and the least of each limit counts.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct ExecConfig {
-    /// Programs that may be run; all that the host allows, when absent.
-    pub(crate) programs: Option<Vec<String>>,
-    /// Milliseconds that a program may run; as long as its execution, when absent.
-    #[schemars(range(min = 1))]
-    pub(crate) timeout_ms: Option<u64>,
-    /// Bytes of output, and as many of errors, that a program may write.
-    #[schemars(range(min = 1, max = 67_108_864))]
-    pub(crate) max_output_bytes: u64,
-}
+    /// One that grants nothing.
+    fn nothing() -> Self;
 
-impl Default for ExecConfig {
-    fn default() -> Self {
-        Self { programs: None, timeout_ms: None, max_output_bytes: DEFAULT_OUTPUT_BYTES }
+    /// Whether all it says is within bounds.
+    fn check(&self) -> Result<(), ConfigError>;
+
+    /// Whether a capability of this kind and name has such a config.
+    fn is_of(kind: CapabilityKind, name: &str) -> bool {
+        Self::KINDS.contains(&kind) && Self::NAME == name
     }
 }
 
@@ -72,117 +61,43 @@ pub struct ConfigError {
     pub reason: String,
 }
 
+fn wrong(field: &str, reason: String) -> ConfigError {
+    ConfigError { path: format!("config.{field}"), reason }
+}
+
 /// Checks the config of a capability that is about to be added; one that no module knows is kept
 /// whatever it says, since it grants nothing.
 pub fn check_config(kind: CapabilityKind, name: &str, config: &Value) -> Result<(), ConfigError> {
-    if is_fs(kind, name) {
-        strictly::<FsConfig>(config)?.check()
-    } else if is_exec(kind, name) {
-        strictly::<ExecConfig>(config)?.check()
-    } else {
-        Ok(())
-    }
+    let checks = [check::<EnvConfig>, check::<ExecConfig>, check::<FsConfig>, check::<NetConfig>];
+    checks.iter().try_for_each(|check| check(kind, name, config))
+}
+
+/// Checks a config if it is one of this kind.
+fn check<T: Config>(kind: CapabilityKind, name: &str, config: &Value) -> Result<(), ConfigError> {
+    if T::is_of(kind, name) { strictly::<T>(config)?.check() } else { Ok(()) }
 }
 
 /// The JSON schema of the config that a module's capabilities have.
 pub fn config_schema(module: &str) -> Option<Value> {
     match module {
-        FS => Some(schemars::schema_for!(FsConfig).to_value()),
+        ENV => Some(schemars::schema_for!(EnvConfig).to_value()),
         EXEC => Some(schemars::schema_for!(ExecConfig).to_value()),
+        FETCH => Some(schemars::schema_for!(NetConfig).to_value()),
+        FS => Some(schemars::schema_for!(FsConfig).to_value()),
         _ => None,
     }
 }
 
-/// The configs of a session's enabled capabilities for files.
-pub(crate) fn fs_configs(template: &TemplateSnapshot) -> Vec<FsConfig> {
+/// The configs of a session's enabled capabilities of a kind.
+pub(crate) fn configs<T: Config>(template: &TemplateSnapshot) -> Vec<T> {
     let granting = template.capabilities.iter();
     granting
-        .filter(|capability| capability.enabled && is_fs(capability.kind, &capability.name))
+        .filter(|capability| capability.enabled && T::is_of(capability.kind, &capability.name))
         .map(|capability| {
-            let config: Option<FsConfig> = leniently(&capability.config);
-            config.filter(|config| config.check().is_ok()).unwrap_or_else(FsConfig::nothing)
+            let config: Option<T> = leniently(&capability.config);
+            config.filter(|config| config.check().is_ok()).unwrap_or_else(T::nothing)
         })
         .collect()
-}
-
-/// What a session's enabled capabilities leave of the programs that the host allows.
-pub(crate) fn exec_config(template: &TemplateSnapshot) -> ExecConfig {
-    let narrowing = template.capabilities.iter();
-    narrowing
-        .filter(|capability| capability.enabled && is_exec(capability.kind, &capability.name))
-        .map(|capability| {
-            let config: Option<ExecConfig> = leniently(&capability.config);
-            config.filter(|config| config.check().is_ok()).unwrap_or_else(ExecConfig::nothing)
-        })
-        .reduce(ExecConfig::and)
-        .unwrap_or_default()
-}
-
-fn is_exec(kind: CapabilityKind, name: &str) -> bool {
-    kind == CapabilityKind::Module && name == EXEC
-}
-
-impl ExecConfig {
-    fn nothing() -> Self {
-        Self { programs: Some(Vec::new()), ..Self::default() }
-    }
-
-    fn and(self, other: Self) -> Self {
-        let programs = match (self.programs, other.programs) {
-            (Some(mut some), Some(others)) => {
-                some.retain(|program| others.contains(program));
-                Some(some)
-            }
-            (some, others) => some.or(others),
-        };
-        let timeout_ms = self.timeout_ms.into_iter().chain(other.timeout_ms).min();
-        let max_output_bytes = self.max_output_bytes.min(other.max_output_bytes);
-        Self { programs, timeout_ms, max_output_bytes }
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |path: &str, reason: String| {
-            Err(ConfigError { path: format!("config.{path}"), reason })
-        };
-        let count = self.programs.as_ref().map_or(0, Vec::len);
-        if count > MAX_PROGRAMS {
-            return wrong("programs", format!("may have {MAX_PROGRAMS} names, not {count}"));
-        }
-        if self.timeout_ms == Some(0) {
-            return wrong("timeout_ms", "must be at least 1".to_owned());
-        }
-        if !(1..=MAX_OUTPUT_BYTES).contains(&self.max_output_bytes) {
-            return wrong("max_output_bytes", format!("must be from 1 to {MAX_OUTPUT_BYTES}"));
-        }
-        Ok(())
-    }
-}
-
-fn is_fs(kind: CapabilityKind, name: &str) -> bool {
-    matches!(kind, CapabilityKind::Module | CapabilityKind::Fs) && name == FS
-}
-
-impl FsConfig {
-    fn nothing() -> Self {
-        Self { allow: Some(Vec::new()), ..Self::default() }
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let allow = self.allow.as_deref().unwrap_or_default();
-        for (field, prefixes) in [("allow", allow), ("deny", &self.deny)] {
-            if prefixes.len() > MAX_PREFIXES {
-                let reason = format!("may have {MAX_PREFIXES} paths, not {}", prefixes.len());
-                return Err(ConfigError { path: format!("config.{field}"), reason });
-            }
-            for (index, prefix) in prefixes.iter().enumerate() {
-                WorktreePath::strict(prefix).map_err(|error| ConfigError {
-                    path: format!("config.{field}[{index}]"),
-                    reason: error.to_string(),
-                })?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A config in which every field is known. `null`, which a config left out may be, is an empty one.

@@ -3,8 +3,10 @@
 //! Invariant: everything listed here works; a name that is not here grants nothing.
 
 pub use crate::capabilities::config_schema;
+use crate::capabilities::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES};
 use crate::imports::{
-    DEFAULT_OUTPUT_BYTES, MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES, MAX_OUTPUT_BYTES,
+    DEFAULT_OUTPUT_BYTES, MAX_BODIES, MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES, MAX_OUTPUT_BYTES,
+    MAX_PENDING,
 };
 
 /// Something that a template may name.
@@ -78,6 +80,33 @@ const FS: Entry = Entry {
         ("calls_per_execution", MAX_CALLS),
         ("bytes_per_execution", MAX_BYTES),
         ("directory_entries", MAX_DIR_ENTRIES as u64),
+    ],
+};
+
+/// What capabilities grant that is no module, by name: their kind is the first of each.
+pub const CAPABILITIES: &[(&str, Entry)] = &[("env", ENV), ("net", FETCH)];
+
+const ENV: Entry = Entry {
+    name: "env",
+    description: "Secrets of the host's (serve --secrets) in process.env, by name; those that the host \
+                  keeps for origins as placeholders, which it puts into requests to these alone.",
+    functions: &["process.env"],
+    limits: &[],
+};
+
+const FETCH: Entry = Entry {
+    name: "fetch",
+    description: "Requests over the network to origins that the config names, from addresses that are \
+                  public, or named by it and allowed by the host (serve --allow-net).",
+    functions: &["fetch"],
+    limits: &[
+        ("calls_per_execution", MAX_CALLS),
+        ("bytes_per_execution", MAX_BYTES),
+        ("requests_under_way", MAX_PENDING as u64),
+        ("open_bodies", MAX_BODIES as u64),
+        ("max_requests", MAX_REQUESTS as u64),
+        ("max_request_bytes", MAX_REQUEST_BYTES),
+        ("max_response_bytes", MAX_RESPONSE_BYTES),
     ],
 };
 

@@ -4,6 +4,7 @@
 
 use crate::engine::GuestError;
 use crate::programs::ProgramError;
+use crate::secrets::SecretsError;
 use std::time::Duration;
 use vm_storage::{
     ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId,
@@ -38,6 +39,12 @@ pub enum HostError {
     /// A program that scripts may run is not there.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// What is to be reached of the network is no address.
+    #[error("cannot allow what is to be reached: {0}")]
+    Address(String),
+    /// The file of secrets cannot be used.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The path of a stored session's worktree does not lead to its directory any more.
     #[error("the worktree of session {session} cannot be used: {reason}")]
     WorktreeUnavailable {

@@ -2,32 +2,60 @@
 //!
 //! Invariant: nothing is granted that the template does not say.
 
-use crate::capabilities::{EXEC, FS, exec_config, fs_configs};
+use crate::capabilities::{EXEC, EnvConfig, ExecConfig, FS, NetConfig, configs};
 use crate::engine::Guest;
-use crate::imports::{Calls, Exec, Files};
+use crate::imports::{Calls, Exec, Files, Net};
 use crate::limits;
 use crate::modules::Modules;
+use crate::net::Network;
 use crate::programs::Programs;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
+use crate::secrets::{GrantedSecrets, Secrets};
 use crate::worktree::Worktree;
 use std::sync::Arc;
 use vm_guest::abi;
 use vm_storage::{Session, TemplateSnapshot};
 
+/// What a host lets templates grant.
+#[derive(Debug)]
+pub(crate) struct Grantable {
+    pub(crate) programs: Arc<Programs>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) secrets: Secrets,
+}
+
+impl Grantable {
+    /// What a session's environment has of the host's secrets.
+    pub(crate) fn secrets(&self, session: &Session) -> GrantedSecrets {
+        let configs = configs::<EnvConfig>(&session.template);
+        let names: Vec<String> = configs.into_iter().flat_map(|config| config.names).collect();
+        self.secrets.granted(&names, session.id)
+    }
+}
+
 /// What the runtimes of a session are made with.
 pub(crate) fn runtime_options(
     session: &Session,
     worktree: &Arc<Worktree>,
-    programs: &Arc<Programs>,
+    grantable: &Grantable,
     guest: Arc<Guest>,
 ) -> RuntimeOptions {
     let template = &session.template;
     let max_memory_bytes = limits::memory_bytes(&template.settings.limits);
     let has = |name| template.modules.iter().any(|module| module == name);
-    let programs = has(EXEC)
-        .then(|| Exec::new(Arc::clone(programs), Arc::clone(worktree), exec_config(template)));
+    let programs = has(EXEC).then(|| {
+        let programs = Arc::clone(&grantable.programs);
+        Exec::new(programs, Arc::clone(worktree), ExecConfig::of(template))
+    });
     let files =
-        has(FS).then(|| Files::new(Arc::clone(worktree), &fs_configs(template), max_memory_bytes));
+        has(FS).then(|| Files::new(Arc::clone(worktree), &configs(template), max_memory_bytes));
+    let GrantedSecrets { variables, placeholders } = grantable.secrets(session);
+    let net = configs::<NetConfig>(template);
+    let net = (!net.is_empty()).then(|| Net {
+        network: Arc::clone(&grantable.network),
+        grants: net.iter().map(|config| Arc::new(config.grant())).collect(),
+        placeholders: placeholders.into(),
+    });
     RuntimeOptions {
         guest,
         clock: SessionClock::of(session),
@@ -37,6 +65,8 @@ pub(crate) fn runtime_options(
             files,
             worktree_modules: Some(Arc::new(modules(template, worktree))),
             programs,
+            net,
+            variables: Arc::new(variables),
             calls: Calls::new(),
             audit: template.settings.runtime.audit,
         },
@@ -55,5 +85,7 @@ pub(crate) fn realm_flags(template: &TemplateSnapshot) -> u32 {
     let runtime = &template.settings.runtime;
     let no_console = if runtime.console { 0 } else { abi::realm_flags::NO_CONSOLE };
     let strict = if runtime.strict { abi::realm_flags::STRICT } else { 0 };
-    no_console | strict
+    let has_environment = !configs::<EnvConfig>(template).is_empty();
+    let environment = if has_environment { abi::realm_flags::ENVIRONMENT } else { 0 };
+    no_console | strict | environment
 }

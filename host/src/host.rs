@@ -14,13 +14,16 @@ pub use options::{HostOptions, HostStats};
 use crate::artifacts::{ArtifactOptions, Artifacts};
 use crate::engine::{Engine, EngineOptions, Metering};
 use crate::error::HostError;
+use crate::grants::Grantable;
 use crate::hibernate::hibernate_idle_sessions;
 use crate::library::{LibraryFolder, LibraryName};
 use crate::live::Registry;
+use crate::net::Network;
 use crate::programs::Programs;
 use crate::recorder::Observer;
 use crate::running::Running;
 use crate::scheduler::Scheduler;
+use crate::secrets::Secrets;
 use crate::startup::{SessionRequest, Startup, blocking};
 use crate::upkeep::keep_up;
 use crate::worktree::Roots;
@@ -44,7 +47,7 @@ struct Inner {
     artifacts: Artifacts,
     libraries: Arc<LibraryFolder>,
     roots: Arc<Roots>,
-    programs: Arc<Programs>,
+    grantable: Grantable,
     ceilings: Limits,
     max_resident: u32,
     retention: Retention,
@@ -77,7 +80,8 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError::Engine`] when the machine cannot run it, [`HostError::Worktree`] when a root is
-    /// no directory, [`HostError::Program`] when a program that is allowed is not there.
+    /// no directory, [`HostError::Program`] when a program that is allowed is not there,
+    /// [`HostError::Address`] and [`HostError::Secrets`] when these are malformed.
     pub async fn start(storage: Storage, options: HostOptions) -> Result<Self, HostError> {
         Self::of_guest(vm_guest::wasm().into(), storage, options).await
     }
@@ -101,19 +105,25 @@ impl Host {
             forms: options.forms,
         };
         let (worktree_roots, counted) = (options.worktree_roots, storage.clone());
-        let allowed = options.allowed_programs;
+        let (allowed, secrets) = (options.allowed_programs, options.secrets);
+        let addresses = options.allowed_addresses.iter().map(|range| range.parse());
+        let addresses = addresses.collect::<Result<_, _>>().map_err(HostError::Address)?;
         let made = blocking(move || {
             let roots = Roots::open(&worktree_roots)?;
-            let programs = Programs::find(&allowed)?;
+            let grantable = Grantable {
+                programs: Arc::new(Programs::find(&allowed)?),
+                network: Arc::new(Network::new(addresses)),
+                secrets: Secrets::read(secrets.as_deref())?,
+            };
             Ok::<_, HostError>((
                 roots,
-                programs,
+                grantable,
                 Engine::new(&guest, &engine)?,
                 Artifacts::open(artifacts),
                 counted.live_session_count()?,
             ))
         });
-        let (roots, programs, engine, artifacts, live) = made.await??;
+        let (roots, grantable, engine, artifacts, live) = made.await??;
         let host = Self(Arc::new(Inner {
             engine,
             storage,
@@ -121,7 +131,7 @@ impl Host {
             artifacts,
             libraries: Arc::new(LibraryFolder::open(&options.library_dir)),
             roots: Arc::new(roots),
-            programs: Arc::new(programs),
+            grantable,
             ceilings: options.ceilings,
             max_resident: options.max_resident,
             retention: options.retention,
@@ -180,9 +190,9 @@ impl Host {
         Ok(())
     }
 
-    /// The programs that scripts may be allowed to run.
-    pub(crate) fn programs(&self) -> &Arc<Programs> {
-        &self.0.programs
+    /// What templates may grant.
+    pub(crate) fn grantable(&self) -> &Grantable {
+        &self.0.grantable
     }
 
     pub(crate) fn begin_stopping(&self) {

@@ -8,7 +8,9 @@ mod calls;
 pub(crate) mod decode;
 mod exec;
 mod files;
+mod later;
 mod modules;
+mod net;
 mod output;
 mod sources;
 mod wait;
@@ -19,6 +21,8 @@ use calls::Called;
 pub(crate) use calls::Calls;
 pub(crate) use exec::{DEFAULT_OUTPUT_BYTES, Exec, MAX_OUTPUT_BYTES};
 pub(crate) use files::{Files, MAX_DIR_ENTRIES};
+pub(crate) use later::{Later, MAX_PENDING};
+pub(crate) use net::{Fetches, MAX_BODIES, Net};
 pub(crate) use output::{CurrentRecorder, OutputSink};
 pub(crate) use witness::{Answer, Asked, Unrepeatable, Witness};
 
@@ -26,8 +30,8 @@ use crate::recorder::OutputLimit;
 use crate::runtime::{Grants, State};
 use decode::{Emitted, Span};
 use std::sync::Arc;
-use std::time::Instant;
-use vm_guest::abi::{HOST_MODULE, Operation, UnknownNumber};
+use std::time::{Duration, Instant};
+use vm_guest::abi::{HOST_MODULE, Operation, UnknownNumber, close_flags};
 use vm_storage::{ConsoleLevel, EventPayload};
 use wasmtime::{Caller, Linker};
 
@@ -98,34 +102,105 @@ type CallArgs = (u32, u32, u32, u32, u32, u32);
 async fn call(mut caller: Caller<'_, State>, args: CallArgs) -> wasmtime::Result<i64> {
     let flags = args.1;
     let decoded = decoded(&caller, args).map_err(wasmtime::Error::new)?;
-    let entered = caller.data_mut().account().enter(&decoded);
-    let decode::Call { operation, name, data } = decoded;
-    let answer = match (entered, name) {
-        (Err(refused), _) => Err(refused),
-        (Ok(()), None) => Err("ENAMETOOLONG\nname too long".to_owned()),
-        (Ok(()), Some(name)) => {
-            let grants = caller.data().grants().clone();
-            let (sent, since) = (data.len(), Instant::now());
-            let answer = grants.answer(operation, flags, &name, data).await;
-            caller.data_mut().account().leave(&answer, since.elapsed());
-            if let Some(witness) = caller.data_mut().witness() {
-                witness.note(operation, flags, &name, &answer);
-            }
-            if grants.audit
-                && let Some(recorder) = caller.data().recorder()
-            {
-                let message = account::told(operation, &name, sent, &answer);
-                let event = EventPayload::System { message, level: ConsoleLevel::Info };
-                recorder.lock().push(event).map_err(wasmtime::Error::new)?;
-            }
-            answer
-        }
+    let answer = if decoded.operation == Operation::Answer {
+        answered(&mut caller)?
+    } else {
+        made(&mut caller, flags, decoded).await?
     };
     let failed = answer.is_err();
     let answer = answer.unwrap_or_else(String::into_bytes);
     let len = i64::try_from(answer.len()).expect("checked by its source: it is in memory");
     caller.data_mut().set_answer(answer);
     Ok(if failed { -1 - len } else { len })
+}
+
+/// Makes a call, or begins one that is answered later, which gives a ticket.
+async fn made(
+    caller: &mut Caller<'_, State>,
+    flags: u32,
+    decoded: decode::Call,
+) -> wasmtime::Result<Called> {
+    let entered = caller.data_mut().account().enter(&decoded);
+    let decode::Call { operation, name, data } = decoded;
+    let name = match (entered, name) {
+        (Err(refused), _) => return Ok(Err(refused)),
+        (Ok(()), None) => return Ok(Err("ENAMETOOLONG\nname too long".to_owned())),
+        (Ok(()), Some(name)) => name,
+    };
+    let grants = caller.data().grants().clone();
+    let (sent, since) = (data.len(), Instant::now());
+    let answer = match operation {
+        Operation::NetFetch | Operation::NetRead => {
+            begun(caller.data_mut(), operation, &name, &data)
+                .map(|ticket| ticket.to_le_bytes().into())
+        }
+        Operation::NetClose => {
+            closed(caller.data_mut(), flags, &name);
+            Ok(Vec::new())
+        }
+        _ => grants.answer(operation, flags, &name, data).await,
+    };
+    caller.data_mut().account().leave(&answer, since.elapsed());
+    if let Some(witness) = caller.data_mut().witness() {
+        witness.note(operation, flags, &name, &answer);
+    }
+    let is_later = matches!(operation, Operation::NetFetch | Operation::NetRead) && answer.is_ok();
+    if !is_later {
+        audit(caller, || account::told(&account::named(operation, &name), sent, &answer))?;
+    }
+    Ok(answer)
+}
+
+/// Begins a call that is answered later.
+fn begun(state: &mut State, operation: Operation, name: &str, data: &[u8]) -> Result<u32, String> {
+    let Some(net) = state.grants().net.clone() else {
+        return Err("EACCES\nthe template allows no requests".to_owned());
+    };
+    let what = account::named(operation, name);
+    let (later, fetches) = state.under_way();
+    if operation == Operation::NetRead {
+        let read = fetches.read(name)?;
+        later.begin(what, 0, read)
+    } else {
+        let fetched = fetches.fetch(&net, name, data)?;
+        later.begin(what, data.len(), fetched)
+    }
+}
+
+/// Ends what is under way, if it is.
+fn closed(state: &mut State, flags: u32, number: &str) {
+    let Ok(number) = number.parse() else { return };
+    let (later, fetches) = state.under_way();
+    if flags & close_flags::PENDING != 0 {
+        later.cancel(number);
+    } else {
+        fetches.close(number);
+    }
+}
+
+/// The next answer of what is answered later: a ticket, whether it is an error, and the rest.
+fn answered(caller: &mut Caller<'_, State>) -> wasmtime::Result<Called> {
+    let next = caller.data_mut().later().and_then(Later::next);
+    let Some(later::Answered { ticket, what, sent, answer }) = next else {
+        return Ok(Err("EAGAIN\nnothing was answered".to_owned()));
+    };
+    caller.data_mut().account().leave(&answer, Duration::ZERO);
+    audit(caller, || account::told(&what, sent, &answer))?;
+    let failed = u8::from(answer.is_err());
+    let mut framed = [&ticket.to_le_bytes()[..], &[failed]].concat();
+    framed.extend(answer.unwrap_or_else(String::into_bytes));
+    Ok(Ok(framed))
+}
+
+/// Leaves an event of a call, if the template wants one.
+fn audit(caller: &mut Caller<'_, State>, message: impl FnOnce() -> String) -> wasmtime::Result<()> {
+    if caller.data().grants().audit
+        && let Some(recorder) = caller.data().recorder()
+    {
+        let event = EventPayload::System { message: message(), level: ConsoleLevel::Info };
+        recorder.lock().push(event).map_err(wasmtime::Error::new)?;
+    }
+    Ok(())
 }
 
 impl Grants {
@@ -149,6 +224,14 @@ impl Grants {
                 }
                 None => Err(DENIED.to_owned()),
             },
+            Operation::Env => {
+                let variables = serde_json::to_vec(&*self.variables);
+                Ok(variables.expect("an object of strings is JSON"))
+            }
+            // They are begun and ended with what an execution has under way.
+            Operation::Answer | Operation::NetFetch | Operation::NetRead | Operation::NetClose => {
+                Err(DENIED.to_owned())
+            }
             Operation::ExecRun => match &self.programs {
                 Some(programs) => programs.call(&self.calls, name).await,
                 None => Err(DENIED.to_owned()),

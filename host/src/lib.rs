@@ -58,6 +58,7 @@ mod library;
 pub mod limits;
 mod live;
 mod modules;
+mod net;
 mod places;
 mod programs;
 mod reads;
@@ -65,6 +66,7 @@ mod recorder;
 mod running;
 mod runtime;
 mod scheduler;
+mod secrets;
 mod startup;
 #[cfg(test)]
 mod upgrade_tests;
@@ -86,6 +88,7 @@ pub use programs::ProgramError;
 pub use reads::Summary;
 pub use recorder::Observer;
 pub use scheduler::Concurrency;
+pub use secrets::SecretsError;
 pub use startup::SessionRequest;
 pub use worktree::check_path;
 

@@ -263,6 +263,8 @@ impl<'a> Startup<'a> {
             | HostError::SessionNotReady { .. }
             | HostError::SessionBusy(_)
             | HostError::Program(_)
+            | HostError::Address(_)
+            | HostError::Secrets(_)
             | HostError::Worktree(_)
             | HostError::WorktreeUnavailable { .. }
             | HostError::GuestUnavailable { .. }

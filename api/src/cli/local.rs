@@ -53,6 +53,8 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         | HostError::InvalidPath { .. }
         | HostError::File { .. }
         | HostError::Program(_)
+        | HostError::Address(_)
+        | HostError::Secrets(_)
         | HostError::Worktree(_) => Exit::Usage,
         HostError::WorktreeUnavailable { .. }
         | HostError::GuestUnavailable { .. }
@@ -128,6 +130,8 @@ impl Local {
             module_dir: options.db.map(module_dir),
             cache_dir: cache_dir(),
             allowed_programs: options.args.allow_exec.clone(),
+            allowed_addresses: options.args.allow_net.clone(),
+            secrets: options.args.secrets.clone(),
             ..HostOptions::new(options.args.library_dir.clone())
         };
         let host = Host::start(storage, host).await?;

@@ -36,6 +36,13 @@ pub(super) struct ServeArgs {
     /// may be given several times. It has all the powers of the user that the daemon runs as
     #[arg(long, value_name = "PROGRAM")]
     allow_exec: Vec<String>,
+    /// An address that is not public, or a range of them such as 10.0.0.0/8, that scripts may reach whose
+    /// template names it; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    allow_net: Vec<String>,
+    /// A TOML file of secrets that templates may grant by name
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
     /// Sessions that may be live at one time; most take room on the disk and nowhere else
     #[arg(
         long,
@@ -227,6 +234,8 @@ fn host_options(args: &ServeArgs, db: &Path) -> HostOptions {
         cache_dir: cache_dir(),
         worktree_roots: args.worktree_root.clone(),
         allowed_programs: args.allow_exec.clone(),
+        allowed_addresses: args.allow_net.clone(),
+        secrets: args.secrets.clone(),
         ceilings: Limits {
             cpu_ms: args.max_cpu_ms,
             wall_ms: args.max_wall_ms,

@@ -51,6 +51,16 @@ pub(crate) enum Operation {
     FsRealPath = 13,
     /// A program and its arguments with NULs between them.
     ExecRun = 14,
+    /// Takes the next answer of what is pending: see `pending.rs`.
+    Answer = 15,
+    /// Begins a request: a method, a blank and a URL; data is the head's length, the head, the body.
+    NetFetch = 16,
+    /// Begins to read more of a response's body.
+    NetRead = 17,
+    /// Ends a body, or what is pending.
+    NetClose = 18,
+    /// The environment that the template grants, as JSON.
+    Env = 19,
 }
 
 #[link(wasm_import_module = "vm")]
@@ -96,10 +106,10 @@ pub(crate) fn monotonic_ms() -> u64 {
     nanoseconds / 1_000_000
 }
 
-/// Gives the processor up for so many milliseconds.
-pub(crate) fn wait(milliseconds: u64) {
-    // SAFETY: it takes and gives numbers. No answer is outstanding: every call is answered at once.
-    unsafe { wait_for_host(milliseconds) };
+/// Gives the processor up for so many milliseconds, or until the host has answers; gives how many.
+pub(crate) fn wait(milliseconds: u64) -> u32 {
+    // SAFETY: it takes and gives numbers.
+    unsafe { wait_for_host(milliseconds) }
 }
 
 /// Random bits of the host's. A host that has none to give has no session go on.

@@ -9,12 +9,12 @@
 //!
 //! It is over when nothing is pending any more, or as soon as something failed that nothing handled.
 //!
-//! Invariant: between [`drain`] and the next start there is no completion, pending job or timer.
+//! Invariant: between [`drain`] and the next start there is no completion, job, timer or pending call.
 
 use crate::inspect::{self, error_text};
 use crate::modules::{self, Syntax};
 use crate::raw::{self, Module, PromiseState, eval_flags};
-use crate::{abi, json, repl, reserve, state, text, timers};
+use crate::{abi, json, pending, repl, reserve, state, text, timers};
 use javy::quickjs::{Ctx, Persistent, Result, Value};
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -155,6 +155,7 @@ pub(crate) fn drain(flags: u32) -> Outcome {
     // Showing the value may have run a `toJSON`, which may have queued jobs of its own.
     let failed_job = failed_job.or(run_jobs());
     timers::clear();
+    pending::clear();
     in_context(|ctx| {
         if let Some(module) = module {
             module.forget(ctx);

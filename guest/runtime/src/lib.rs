@@ -10,6 +10,7 @@ mod format;
 mod inspect;
 mod json;
 mod modules;
+mod pending;
 mod primordials;
 mod raw;
 mod repl;

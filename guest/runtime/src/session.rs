@@ -4,7 +4,7 @@ use crate::primordials::Primordials;
 use crate::state::{self, State};
 use crate::{abi, console, modules, raw, reserve, timers, web};
 use fastrand::Rng;
-use javy::quickjs::{Ctx, Object, Result, Value};
+use javy::quickjs::{Ctx, Function, Object, Result, Value};
 use javy::{BytecodeStripping, Config, Runtime};
 use std::cell::RefCell;
 
@@ -22,6 +22,8 @@ const MAX_STACK: usize = 2 * 1024 * 1024;
 const FLAG_NO_CONSOLE: u32 = 1;
 /// `CommonJS` modules are strict; scripts are told with each.
 const FLAG_STRICT: u32 = 2;
+/// The template grants an environment.
+const FLAG_ENVIRONMENT: u32 = 4;
 
 /// Makes the runtime and its globals, and captures the primordials. Reads no clock that a script
 /// could tell, and seeds nothing: the host does that in every session.
@@ -51,7 +53,7 @@ fn globals(ctx: &Ctx<'_>) -> Result<()> {
     timers::install(ctx)?;
     web::install(ctx)?;
     let math: Object = ctx.globals().get("Math")?;
-    let random = javy::quickjs::Function::new(ctx.clone(), random)?;
+    let random = Function::new(ctx.clone(), random)?;
     math.set("random", random.with_name("random")?.with_length(0)?)?;
     let process = Object::new(ctx.clone())?;
     process.set("env", Object::new(ctx.clone())?)?;
@@ -85,6 +87,13 @@ pub(crate) fn configure(flags: u32) {
     if flags & FLAG_STRICT != 0 {
         modules::set_strict();
     }
+    if flags & FLAG_ENVIRONMENT != 0 {
+        state::with(|state| {
+            state.runtime.context().with(|ctx| {
+                environment(&ctx).expect("the realm is fresh");
+            });
+        });
+    }
     if flags & FLAG_NO_CONSOLE != 0 {
         state::with(|state| {
             state.runtime.context().with(|ctx| {
@@ -92,6 +101,18 @@ pub(crate) fn configure(flags: u32) {
             });
         });
     }
+}
+
+/// Makes `process.env` and `__ENV__` what the host grants, once a script looks at one of them: a startup
+/// that does not look is the same whatever is granted.
+fn environment(ctx: &Ctx<'_>) -> Result<()> {
+    let source = concat!(include_str!("environment.js"), "\0").as_bytes();
+    let install: Function = raw::run(raw::compile(ctx, c"/vm/environment.js", source, 0)?)?.get()?;
+    let ask = Function::new(ctx.clone(), || {
+        let answer = abi::call_host(abi::Operation::Env, 0, &[], &[]);
+        String::from_utf8_lossy(&answer.unwrap_or_default()).into_owned()
+    })?;
+    install.call((ask,))
 }
 
 /// Sets `__ARGS__`, `__ENV__` and `process.env` from JSON texts. A script that made them

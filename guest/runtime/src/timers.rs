@@ -1,8 +1,8 @@
 //! Timers: what a script asked for later, and the turns in which it comes.
 //!
 //! ```text
-//!  turn: due timers, in order ──▶ immediates that were there ──▶ next turn
-//!                                                    nothing was there: wait for the next timer
+//!  turn: what the host answered ──▶ due timers, in order ──▶ immediates that were there ──▶ next turn
+//!                                        nothing was there: wait for the next timer, or for an answer
 //! ```
 //!
 //! Jobs are run after each callback, by [`crate::evaluate`], which also says when a script is over:
@@ -10,7 +10,7 @@
 //!
 //! Invariant: between executions there is no timer, so that a session which rests needs no clock.
 
-use crate::{abi, raw};
+use crate::{abi, pending, raw};
 use javy::quickjs::function::Rest;
 use javy::quickjs::{Ctx, Function, Object, Persistent, Result, Value};
 use std::cell::{Cell, RefCell};
@@ -90,10 +90,16 @@ pub(crate) fn install<'js>(ctx: &Ctx<'js>) -> Result<()> {
 
 /// The next callback, once it is time for it; `None` when there is none to wait for.
 pub(crate) fn next() -> Option<Callback> {
-    while ASKED.get() {
-        match with(Timers::step) {
+    while ASKED.get() || pending::is_any() {
+        if let Some(answered) = pending::next() {
+            return Some(answered);
+        }
+        match with(|timers| timers.step(pending::is_any())) {
             Step::Call(callback) => return Some(callback),
-            Step::Wait(milliseconds) => abi::wait(milliseconds),
+            Step::Wait { milliseconds, until } => match abi::wait(milliseconds) {
+                0 => with(|timers| timers.reached = until.unwrap_or(timers.reached)),
+                answers => pending::arrived(answers),
+            },
             Step::End => return None,
         }
     }
@@ -112,7 +118,7 @@ pub(crate) fn clear() {
 }
 
 impl Callback {
-    fn new<'js>(function: Function<'js>, args: Vec<Value<'js>>) -> Self {
+    pub(crate) fn new<'js>(function: Function<'js>, args: Vec<Value<'js>>) -> Self {
         let ctx = function.ctx().clone();
         let args = args.into_iter().map(|arg| Persistent::save(&ctx, arg)).collect();
         Self { function: Persistent::save(&ctx, function), args }
@@ -152,7 +158,8 @@ fn immediate<'js>(function: Function<'js>, args: Vec<Value<'js>>) -> u32 {
 /// What comes next.
 enum Step {
     Call(Callback),
-    Wait(u64),
+    /// For the next timer, which is due then, or for an answer.
+    Wait { milliseconds: u64, until: Option<u64> },
     End,
 }
 
@@ -201,13 +208,14 @@ impl Timers {
         self.all.get(&id).is_some_and(|timer| timer.keeps)
     }
 
-    fn step(&mut self) -> Step {
+    /// What comes next; `awaits` says that the execution waits for an answer too.
+    fn step(&mut self, awaits: bool) -> Step {
         while let Some(id) = self.turn.pop_front() {
             if let Some(callback) = self.take(id) {
                 return Step::Call(callback);
             }
         }
-        if !self.all.values().any(|timer| timer.keeps) {
+        if !awaits && !self.all.values().any(|timer| timer.keeps) {
             return Step::End;
         }
         let now = self.now();
@@ -215,13 +223,11 @@ impl Timers {
         self.turn.extend(std::mem::replace(&mut self.due, later).into_values());
         self.turn.append(&mut self.immediates);
         if !self.turn.is_empty() {
-            return self.step();
+            return self.step(awaits);
         }
         match self.due.first_key_value() {
-            Some(((at, _), _)) => {
-                self.reached = *at;
-                Step::Wait(at - now)
-            }
+            Some(((at, _), _)) => Step::Wait { milliseconds: at - now, until: Some(*at) },
+            None if awaits => Step::Wait { milliseconds: u64::MAX, until: None },
             None => Step::End,
         }
     }

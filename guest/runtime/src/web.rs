@@ -6,6 +6,7 @@
 //!
 //! Invariant: what these functions hand to scripts is made anew in each call; they keep nothing.
 
+mod net;
 mod url;
 
 use crate::inspect::{Inspector, class_name};
@@ -51,15 +52,21 @@ macro_rules! package {
     };
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 17] = [
+    own!("blob", c"/vm/blob.js", "web/blob.js"),
+    own!("body", c"/vm/body.js", "web/body.js"),
     package!("buffer", c"/vm/buffer.js", "bundled/buffer.js"),
     own!("clone", c"/vm/clone.js", "web/clone.js"),
     own!("crypto", c"/vm/crypto.js", "web/crypto.js"),
     own!("encoding", c"/vm/encoding.js", "web/encoding.js"),
     package!("events", c"/vm/events.js", "bundled/events.js"),
     own!("exceptions", c"/vm/exceptions.js", "web/exceptions.js"),
+    own!("fetch", c"/vm/fetch.js", "web/fetch.js"),
+    own!("form", c"/vm/form.js", "web/form.js"),
+    own!("headers", c"/vm/headers.js", "web/headers.js"),
     package!("path", c"/vm/path.js", "bundled/path.js"),
     own!("performance", c"/vm/performance.js", "web/performance.js"),
+    package!("streams", c"/vm/streams.js", "bundled/streams.js"),
     own!("targets", c"/vm/targets.js", "web/targets.js"),
     own!("url", c"/vm/url.js", "web/url.js"),
     own!("util", c"/vm/util.js", "web/util.js"),
@@ -135,6 +142,7 @@ fn natives<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     base64.set("encode", Function::new(ctx.clone(), encode_base64)?)?;
     base64.set("decode", Function::new(ctx.clone(), |text: Text| decode_base64(&text.0))?)?;
     native.set("base64", base64)?;
+    native.set("net", net::natives(ctx)?)?;
     native.set("url", url::natives(ctx)?)?;
     Ok(native)
 }

@@ -67,6 +67,11 @@ impl ArtifactInput {
                 | Operation::FsRename
                 | Operation::FsRemoveDir
                 | Operation::ExecRun
+                | Operation::Answer
+                | Operation::NetFetch
+                | Operation::NetRead
+                | Operation::NetClose
+                | Operation::Env
                 | Operation::FsUnlink,
             )
             | Err(_) => "other",

@@ -147,7 +147,10 @@ impl Host {
             Source::File { path, args, env } => {
                 let (source, format) = self.script(&live, &mut slot, &path).await?;
                 flags |= format_flags(format);
-                let inputs = (json(&args), json(&env));
+                // What the request says of a name counts.
+                let mut variables = self.grantable().secrets(&slot.session).variables;
+                variables.extend(env.clone());
+                let inputs = (json(&args), json(&variables));
                 (Spec::file(path.clone(), args, env), path, source, Some(inputs))
             }
         };

@@ -45,6 +45,11 @@ pub struct HostOptions {
     /// Programs that scripts may run whose templates have the `exec` module, by name or absolute path:
     /// with the powers of the user that the host runs as.
     pub allowed_programs: Vec<String>,
+    /// Addresses that are not public, or ranges of them as CIDR has it, that scripts may reach whose
+    /// templates name them.
+    pub allowed_addresses: Vec<String>,
+    /// A TOML file of secrets that templates may grant by name; `None` has none.
+    pub secrets: Option<PathBuf>,
     /// What no session may pass, whatever its template says.
     pub ceilings: Limits,
     /// Executions that may be under way at one time.
@@ -85,6 +90,8 @@ impl HostOptions {
             upkeep_period: Duration::from_secs(1),
             worktree_roots: Vec::new(),
             allowed_programs: Vec::new(),
+            allowed_addresses: Vec::new(),
+            secrets: None,
             ceilings: limits::MAX,
             concurrency: Concurrency::default(),
             page_tracking: PageTracking::Kernel,

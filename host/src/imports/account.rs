@@ -48,6 +48,11 @@ impl Account {
         Err(format!("EDQUOT\nthe execution's limit of {limit} is reached"))
     }
 
+    /// Counts time that was spent waiting for what is answered later.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.time += time;
+    }
+
     /// Counts what it came to.
     pub(super) fn leave(&mut self, answer: &Called, time: Duration) {
         self.used.bytes_in += answer.as_ref().map_or_else(String::len, Vec::len) as u64;
@@ -56,7 +61,16 @@ impl Account {
 }
 
 /// A call in a sentence, for the event that tells of it.
-pub(super) fn told(operation: Operation, name: &str, sent: usize, answer: &Called) -> String {
+pub(super) fn told(what: &str, sent: usize, answer: &Called) -> String {
+    let outcome = match answer {
+        Ok(bytes) => format!("{sent} bytes out, {} in", bytes.len()),
+        Err(error) => error.lines().next().unwrap_or_default().to_owned(),
+    };
+    format!("host call: {what}: {outcome}")
+}
+
+/// What a call is about.
+pub(super) fn named(operation: Operation, name: &str) -> String {
     let what = match operation {
         Operation::Require => "require",
         Operation::FsRead => "fs read",
@@ -73,12 +87,18 @@ pub(super) fn told(operation: Operation, name: &str, sent: usize, answer: &Calle
         Operation::ModuleResolve => "module resolve",
         Operation::ModuleSource => "module load",
         Operation::ExecRun => "exec run",
+        Operation::NetFetch => "fetch",
+        Operation::NetRead => "fetch read",
+        Operation::NetClose => "fetch close",
+        Operation::Env => "env",
+        Operation::Answer => "answer",
+    };
+    // What follows a path may be a secret.
+    let name = match operation {
+        Operation::NetFetch => name.split(['?', '#']).next().unwrap_or_default(),
+        _ => name,
     };
     let name = name.replace('\0', " ");
     let name = if name.len() > MAX_SHOWN_BYTES { cut_short(name, MAX_SHOWN_BYTES) } else { name };
-    let outcome = match answer {
-        Ok(bytes) => format!("{sent} bytes out, {} in", bytes.len()),
-        Err(error) => error.lines().next().unwrap_or_default().to_owned(),
-    };
-    format!("host call: {what} '{name}': {outcome}")
+    format!("{what} '{name}'")
 }

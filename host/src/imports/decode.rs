@@ -5,6 +5,7 @@
 //! functions of bytes alone, which a fuzzer calls as the imports do.
 
 use super::Stop;
+use crate::capabilities::MAX_REQUEST_BYTES;
 use crate::recorder::{
     MAX_EXCEPTION_BYTES, MAX_JSON_BYTES, MAX_PREVIEW_BYTES, OutputLimit, cut_short, parse_json,
 };
@@ -13,6 +14,9 @@ use vm_storage::{ConsoleLevel, EventPayload, ValuePayload};
 
 /// Bytes of a name or path that a call may have: far more than any file system takes.
 const MAX_NAME_BYTES: u32 = 64 << 10;
+
+/// Bytes of a request: the largest body that can be granted, and its headers.
+const MAX_FETCH_BYTES: u32 = MAX_REQUEST_BYTES as u32 + (1 << 20);
 
 /// A range of the guest's memory, as the guest names it.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +80,10 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
     let name = if name.len > MAX_NAME_BYTES { None } else { Some(name.text(memory)?) };
     let data = match operation {
         Operation::FsWrite | Operation::FsAppend => data.bytes(memory)?.to_vec(),
+        Operation::NetFetch if data.len > MAX_FETCH_BYTES => {
+            return Ok(Call { operation, name: None, data: Vec::new() });
+        }
+        Operation::NetFetch => data.bytes(memory)?.to_vec(),
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists
@@ -87,6 +95,10 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         | Operation::FsRemoveDir
         | Operation::FsRealPath
         | Operation::ExecRun
+        | Operation::Answer
+        | Operation::NetRead
+        | Operation::NetClose
+        | Operation::Env
         | Operation::ModuleResolve
         | Operation::ModuleSource => Vec::new(),
     };

@@ -212,7 +212,12 @@ impl Files {
             Operation::Require
             | Operation::ModuleResolve
             | Operation::ModuleSource
-            | Operation::ExecRun => Err(FileError::NotFound),
+            | Operation::ExecRun
+            | Operation::Answer
+            | Operation::NetFetch
+            | Operation::NetRead
+            | Operation::NetClose
+            | Operation::Env => Err(FileError::NotFound),
         }
     }
 
@@ -289,7 +294,12 @@ impl Files {
             Operation::Require
             | Operation::ModuleResolve
             | Operation::ModuleSource
-            | Operation::ExecRun => Err(FileError::NotFound),
+            | Operation::ExecRun
+            | Operation::Answer
+            | Operation::NetFetch
+            | Operation::NetRead
+            | Operation::NetClose
+            | Operation::Env => Err(FileError::NotFound),
         }
     }
 
@@ -379,7 +389,12 @@ pub(super) fn changes_files(operation: Operation) -> bool {
         | Operation::FsStat
         | Operation::FsRealPath
         | Operation::ModuleResolve
-        | Operation::ModuleSource => false,
+        | Operation::ModuleSource
+        | Operation::Answer
+        | Operation::NetFetch
+        | Operation::NetRead
+        | Operation::NetClose
+        | Operation::Env => false,
     }
 }
 

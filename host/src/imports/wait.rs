@@ -4,7 +4,7 @@
 //! a deadline, a cancel or a close ends it at once.
 
 use crate::runtime::{Clock, State};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use vm_guest::abi::HOST_MODULE;
 use wasmtime::{Caller, Linker};
 
@@ -17,13 +17,23 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
         .map(drop)
 }
 
-/// Waits for so many milliseconds, or until there is an answer that the guest does not have; gives how
-/// many there are: none, since every call is answered before it returns. Where clocks stand still, no
-/// time passes either: what is due later is due next.
-async fn wait(caller: Caller<'_, State>, milliseconds: u64) -> u32 {
-    match caller.data().clock() {
-        Clock::Stopped => tokio::task::yield_now().await,
-        Clock::Runs(_) => tokio::time::sleep(Duration::from_millis(milliseconds)).await,
-    }
-    0
+/// Waits for so many milliseconds, or until there are answers that the guest did not ask for yet; gives
+/// how many there are. Where clocks stand still, no time passes: what is due later is due next.
+async fn wait(mut caller: Caller<'_, State>, milliseconds: u64) -> u32 {
+    let time = match caller.data().clock() {
+        Clock::Stopped if milliseconds < u64::MAX => Duration::ZERO,
+        Clock::Stopped | Clock::Runs(_) => Duration::from_millis(milliseconds),
+    };
+    let since = Instant::now();
+    let Some(later) = caller.data_mut().later() else {
+        if time.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(time).await;
+        }
+        return 0;
+    };
+    let answers = later.wait((milliseconds < u64::MAX).then_some(time)).await;
+    caller.data_mut().account().waited(since.elapsed());
+    u32::try_from(answers).expect("checked by its bound: few are under way")
 }

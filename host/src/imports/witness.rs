@@ -34,6 +34,12 @@ pub(crate) enum Unrepeatable {
     /// It ran a program.
     #[error("it ran a program")]
     Program,
+    /// It asked for something over the network.
+    #[error("it used the network")]
+    Network,
+    /// It saw what the host grants of its secrets.
+    #[error("it looked at its environment")]
+    Environment,
     /// It asked for more than is kept.
     #[error("it asked the host for more than {MAX_ASKED} things")]
     Asking,
@@ -77,8 +83,13 @@ impl Witness {
         name: &str,
         answer: &Result<Vec<u8>, String>,
     ) {
-        if operation == Operation::ExecRun {
-            return self.spoil(Unrepeatable::Program);
+        match operation {
+            Operation::ExecRun => return self.spoil(Unrepeatable::Program),
+            Operation::NetFetch | Operation::NetRead | Operation::NetClose => {
+                return self.spoil(Unrepeatable::Network);
+            }
+            Operation::Env => return self.spoil(Unrepeatable::Environment),
+            _ => {}
         }
         if changes_files(operation) {
             return self.spoil(Unrepeatable::Writing);

@@ -7,11 +7,13 @@
 use super::SessionClock;
 use super::fuel::Fuel;
 use crate::imports::{
-    Account, Calls, CurrentRecorder, Exec, Files, OutputSink, Unrepeatable, Witness,
+    Account, Calls, CurrentRecorder, Exec, Fetches, Files, Later, Net, OutputSink, Unrepeatable,
+    Witness,
 };
 use crate::limits::MemoryLimiter;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use wasmtime::Memory;
 use wasmtime_wasi::WasiCtxBuilder;
@@ -32,6 +34,8 @@ pub(crate) struct State {
     entropy: Entropy,
     witness: Option<Box<Witness>>,
     account: Account,
+    /// What the execution began and has under way; most begin nothing.
+    under_way: Option<Box<(Later, Fetches)>>,
     memory: Option<Memory>,
     /// The answer of the last host call, until the guest takes it.
     answer: Vec<u8>,
@@ -66,6 +70,10 @@ pub(crate) struct Grants {
     pub(crate) worktree_modules: Option<Arc<Modules>>,
     /// Programs; none without the `exec` module.
     pub(crate) programs: Option<Exec>,
+    /// The network; none without a capability for it.
+    pub(crate) net: Option<Net>,
+    /// What scripts have in their environment of the host's secrets.
+    pub(crate) variables: Arc<BTreeMap<String, String>>,
     /// What of all this is under way.
     pub(crate) calls: Calls,
     /// Whether each call leaves an event.
@@ -80,6 +88,8 @@ impl Grants {
             files: None,
             worktree_modules: None,
             programs: None,
+            net: None,
+            variables: Arc::default(),
             calls: Calls::new(),
             audit: false,
         }
@@ -98,6 +108,7 @@ impl State {
             entropy: Entropy::Machine,
             witness: None,
             account: Account::default(),
+            under_way: None,
             memory: None,
             answer: Vec::new(),
         }
@@ -176,8 +187,25 @@ impl State {
         &mut self.account
     }
 
+    /// What the execution has under way, if it began anything.
+    pub(crate) fn later(&mut self) -> Option<&mut Later> {
+        self.under_way.as_deref_mut().map(|(later, _)| later)
+    }
+
+    /// The same, to begin something.
+    pub(crate) fn under_way(&mut self) -> (&mut Later, &mut Fetches) {
+        let (later, fetches) = &mut **self.under_way.get_or_insert_default();
+        (later, fetches)
+    }
+
+    /// Ends what the execution has under way.
+    pub(super) fn end_execution(&mut self) {
+        self.under_way = None;
+    }
+
     /// Forgets what the execution before did with its grants.
     pub(super) fn begin_execution(&mut self) {
+        self.end_execution();
         self.account = Account::default();
         if let Some(files) = &self.grants.files {
             files.begin();

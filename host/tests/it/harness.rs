@@ -1,5 +1,7 @@
 //! A host with a worktree and a database of its own, gone when the test ends.
 
+pub(crate) mod server;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -207,6 +209,15 @@ pub(crate) fn with_fs(config: serde_json::Value) -> Template {
         config,
     };
     Template { modules: vec!["fs".to_owned()], capabilities: vec![capability], ..template() }
+}
+
+/// An enabled capability.
+pub(crate) fn capability(
+    kind: CapabilityKind,
+    name: &str,
+    config: serde_json::Value,
+) -> Capability {
+    Capability { id: CapabilityId::new(), kind, name: name.to_owned(), enabled: true, config }
 }
 
 /// What an execution printed on its console, a line each.

@@ -60,7 +60,7 @@ const LOOKS: &[&str] = &[
     "var more = []; for (let i = 0; i < 2000; i++) more.push({ i, more }); more.length",
 ];
 
-async fn form(test: &TestHost, session: SessionId) -> StartupForm {
+pub(crate) async fn form(test: &TestHost, session: SessionId) -> StartupForm {
     test.host.session(session).await.unwrap().template.startup.unwrap()
 }
 

@@ -14,6 +14,7 @@ mod images;
 mod limits;
 mod model;
 mod modules;
+mod net;
 mod outlives;
 mod races;
 mod recursion;

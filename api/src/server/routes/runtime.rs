@@ -26,8 +26,10 @@ pub(super) async fn engines() -> Answer {
 }
 
 pub(super) async fn modules() -> Answer {
-    let modules: Vec<_> = catalogue::MODULES.iter().map(CatalogueEntry::module).collect();
-    Answer::ok(&modules)
+    let modules = catalogue::MODULES.iter().map(|entry| CatalogueEntry::grant(entry, "module"));
+    let others =
+        catalogue::CAPABILITIES.iter().map(|(kind, entry)| CatalogueEntry::grant(entry, kind));
+    Answer::ok(&modules.chain(others).collect::<Vec<_>>())
 }
 
 pub(super) async fn libraries(State(app): State<App>) -> Answered {

@@ -65,10 +65,6 @@ fn call<'js>(
 
 fn syscall(operation: Operation) -> &'static str {
     match operation {
-        Operation::Require
-        | Operation::ModuleResolve
-        | Operation::ModuleSource
-        | Operation::ExecRun => "require",
         Operation::FsRead | Operation::FsWrite | Operation::FsAppend => "open",
         Operation::FsExists => "access",
         Operation::FsReadDir => "scandir",
@@ -78,6 +74,8 @@ fn syscall(operation: Operation) -> &'static str {
         Operation::FsRename => "rename",
         Operation::FsRemoveDir => "rmdir",
         Operation::FsRealPath => "realpath",
+        // None of the file system's.
+        _ => "require",
     }
 }
 

@@ -1,0 +1,49 @@
+//! What a capability of kind `fs` or `module` named `fs` says.
+
+use super::{Config, ConfigError, FS, wrong};
+use crate::worktree::WorktreePath;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use vm_storage::CapabilityKind;
+
+/// Path prefixes that one config may list.
+const MAX_PREFIXES: usize = 64;
+
+/// Config of a capability of kind `fs` or `module` named `fs`. An operation is allowed when one of
+/// the template's grants allows it and none denies its path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct FsConfig {
+    /// Whether files may be changed.
+    pub(crate) write: bool,
+    /// Paths, relative to the worktree, that may be used with all beneath them; all, when absent.
+    pub(crate) allow: Option<Vec<String>>,
+    /// Paths that may not be used, nor anything beneath them, whatever else is allowed.
+    pub(crate) deny: Vec<String>,
+    /// Bytes that the files of the worktree may have together for a write to be allowed.
+    pub(crate) quota_bytes: Option<u64>,
+}
+
+impl Config for FsConfig {
+    const NAME: &str = FS;
+    const KINDS: &[CapabilityKind] = &[CapabilityKind::Module, CapabilityKind::Fs];
+
+    fn nothing() -> Self {
+        Self { allow: Some(Vec::new()), ..Self::default() }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let allow = self.allow.as_deref().unwrap_or_default();
+        for (field, prefixes) in [("allow", allow), ("deny", &self.deny)] {
+            if prefixes.len() > MAX_PREFIXES {
+                let reason = format!("may have {MAX_PREFIXES} paths, not {}", prefixes.len());
+                return Err(wrong(field, reason));
+            }
+            for (index, prefix) in prefixes.iter().enumerate() {
+                WorktreePath::strict(prefix)
+                    .map_err(|error| wrong(&format!("{field}[{index}]"), error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
