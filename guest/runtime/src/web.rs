@@ -24,7 +24,10 @@ use std::cell::OnceCell;
 use std::ffi::CStr;
 
 /// Modules of Node's that every session has.
-pub(crate) const MODULES: [&str; 5] = ["buffer", "events", "path", "url", "util"];
+pub(crate) const MODULES: [&str; 7] =
+    ["assert", ASSERT_STRICT, "buffer", "events", "path", "url", "util"];
+/// A part of `assert` under a name of its own.
+const ASSERT_STRICT: &str = "assert/strict";
 
 /// A part: its name, its file, and its script, which is strict, with a NUL behind it. No stack shows frames of files
 /// beneath `/vm/` (see `patches/own-frames.patch`).
@@ -52,7 +55,9 @@ macro_rules! package {
     };
 }
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 19] = [
+    own!("alike", c"/vm/alike.js", "web/alike.js"),
+    own!("assert", c"/vm/assert.js", "web/assert.js"),
     own!("blob", c"/vm/blob.js", "web/blob.js"),
     own!("body", c"/vm/body.js", "web/body.js"),
     package!("buffer", c"/vm/buffer.js", "bundled/buffer.js"),
@@ -124,6 +129,9 @@ pub(crate) fn install(ctx: &Ctx<'_>) -> Result<()> {
 
 /// One of [`MODULES`].
 pub(crate) fn module<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
+    if name == ASSERT_STRICT {
+        return module(ctx, "assert")?.get("strict");
+    }
     let used = USE.with(|cell| cell.get().cloned());
     used.expect("the guest was initialised").restore(ctx)?.call((name,))
 }

@@ -572,3 +572,25 @@ async fn modules_outlive_the_process() {
     assert_eq!(test.preview(session, input).await, "2");
     assert_eq!(test.preview(session, "require('./keep.cjs').list").await, "[ 1, 1 ]");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_module_throws_is_for_who_imports_it_to_handle() {
+    let test = TestHost::start().await;
+    files(
+        &test,
+        &[
+            ("throws.mjs", "throw new RangeError('boom')"),
+            ("deep.mjs", "import './throws.mjs'"),
+            ("handles.cjs", "import('./deep.mjs').catch(e => console.log(e.message))"),
+            ("leaves.cjs", "import('./deep.mjs').then(() => {})"),
+        ],
+    );
+    let session = test.session(template()).await;
+    let finished = test.run_file(session, "handles.cjs").await.unwrap();
+    assert_eq!(finished.execution.status, ExecutionStatus::Ok, "{:?}", finished.execution.error);
+    assert_eq!(console(&finished.events), ["boom"]);
+    let caught = "await import('./throws.mjs').catch(e => e.name)";
+    assert_eq!(test.preview(session, caught).await, "'RangeError'");
+    // One that nothing handles is still the execution's.
+    assert_eq!(thrown(&test, session, "leaves.cjs").await.0, "RangeError: boom");
+}

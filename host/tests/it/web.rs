@@ -272,3 +272,58 @@ async fn what_is_too_much_for_them_is_an_error_like_any_other() {
         assert_eq!(test.preview(session, "1 + 41").await, "42", "{input}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn assertions_hold_or_throw_their_own_error() {
+    let test = TestHost::start().await;
+    let session = test.session(template()).await;
+    // What each snippet throws: its class's name, code, operator and whether its message is generated.
+    let setup = "const assert = require('node:assert'), strict = require('assert/strict');
+        const told = e => e === undefined ? 'holds' : [e.name, e.code, e.operator, e.generatedMessage, e.message].join('|');
+        const of = run => { try { run(); return told() } catch (e) { return told(e) } };
+        const later = promise => promise.then(told, told);
+        const fails = () => { throw new TypeError('boom') }";
+    test.repl(session, setup).await;
+    let generated = |operator: &str, message: &str| {
+        format!("'AssertionError|ERR_ASSERTION|{operator}|true|{message}'")
+    };
+    for (input, expected) in [
+        ("of(() => { assert(1); assert.ok('x'); assert.equal(1, '1'); assert.equal(NaN, NaN); assert.notEqual(1, 2) })", "'holds'".to_owned()),
+        ("of(() => assert(0))", generated("==", "The expression evaluated to a falsy value")),
+        ("of(() => assert.ok(false, 'why'))", "'AssertionError|ERR_ASSERTION|==|false|why'".to_owned()),
+        ("of(() => assert.ok(false, new RangeError('own')))", "'RangeError||||own'".to_owned()),
+        ("of(() => assert.equal(1, 2))", generated("==", "1 == 2")),
+        ("of(() => strict.equal(1, '1')).replaceAll('\\n', ' ')", "\"AssertionError|ERR_ASSERTION|strictEqual|true|Expected values to be strictly equal:  1 !== '1' \"".to_owned()),
+        ("[strict.strict === strict, assert.strict === strict, strict.deepEqual === assert.deepStrictEqual]", "[ true, true, true ]".to_owned()),
+        ("of(() => { assert.strictEqual(NaN, NaN); assert.notStrictEqual(0, -0); assert.deepEqual({ a: 1, n: null }, { a: '1', n: undefined }); assert.deepEqual([-0], [0]) })", "'holds'".to_owned()),
+        ("of(() => { assert.deepStrictEqual({ a: [1, new Map([[{ k: 1 }, new Set([2])]])] }, { a: [1, new Map([[{ k: 1 }, new Set([2])]])] }); assert.notDeepStrictEqual({ a: 1 }, { a: '1' }); assert.notDeepStrictEqual([-0], [0]); assert.notDeepEqual([1], [2]) })", "'holds'".to_owned()),
+        ("of(() => assert.deepStrictEqual([1], ['1'])).split('|').slice(0, 4).join()", "'AssertionError,ERR_ASSERTION,deepStrictEqual,true'".to_owned()),
+        ("of(() => { assert.throws(fails); assert.throws(fails, TypeError); assert.throws(fails, /^TypeError: b/); assert.throws(fails, { name: 'TypeError', message: /oo/ }); assert.throws(fails, new TypeError('boom')); assert.throws(fails, e => e.message === 'boom'); assert.throws(fails, 'only a message') })", "'holds'".to_owned()),
+        ("of(() => assert.throws(() => {}, TypeError, 'why'))", "'AssertionError|ERR_ASSERTION|throws|false|Missing expected exception (TypeError): why'".to_owned()),
+        ("of(() => assert.throws(fails, RangeError)).split('\\n')[0]", "'AssertionError|ERR_ASSERTION|throws|true|The error is expected to be an instance of \"RangeError\". Received \"TypeError\"'".to_owned()),
+        ("[/x/, { message: 'other' }, e => false, new TypeError('other')].map(expected => of(() => assert.throws(fails, expected)).slice(0, 42))",
+         "[\n  'AssertionError|ERR_ASSERTION|throws|true|',\n  'AssertionError|ERR_ASSERTION|throws|true|',\n  'AssertionError|ERR_ASSERTION|throws|true|',\n  'AssertionError|ERR_ASSERTION|throws|true|'\n]".to_owned()),
+        ("of(() => assert.doesNotThrow(fails)).split('\\n')[1]", "'Actual message: \"boom\"'".to_owned()),
+        ("of(() => { assert.doesNotThrow(() => 1); assert.match('abc', /b/); assert.doesNotMatch('abc', /x/); assert.ifError(null) })", "'holds'".to_owned()),
+        ("[of(() => assert.match('abc', /x/)), of(() => assert.doesNotMatch('abc', /b/))].map(text => text.split('|')[2])", "[ 'match', 'doesNotMatch' ]".to_owned()),
+        ("of(() => assert.fail())", generated("fail", "Failed")),
+        ("of(() => assert.ifError(new Error('e')))", "'AssertionError|ERR_ASSERTION|ifError|false|ifError got unwanted exception: e'".to_owned()),
+        ("[await later(assert.rejects(async () => fails(), TypeError)), await later(assert.doesNotReject(Promise.resolve()))]", "[ 'holds', 'holds' ]".to_owned()),
+        ("await later(assert.rejects(Promise.resolve()))", "'AssertionError|ERR_ASSERTION|rejects|false|Missing expected rejection.'".to_owned()),
+        ("(await later(assert.doesNotReject(async () => fails()))).split('|')[2]", "'doesNotReject'".to_owned()),
+        ("await later(assert.rejects(() => 1))", "'TypeError|ERR_INVALID_RETURN_VALUE|||Expected instance of Promise to be returned from the \"promiseFn\" function'".to_owned()),
+        ("[() => assert.throws(1), () => assert.equal(1), () => assert.match('x', 'x')].map(run => of(run).split('|')[1])",
+         "[ 'ERR_INVALID_ARG_TYPE', 'ERR_MISSING_ARGS', 'ERR_INVALID_ARG_TYPE' ]".to_owned()),
+        ("const made = new assert.AssertionError({ actual: 1, expected: 2, operator: 'is' }); [made instanceof Error, made.message, made.actual, made.expected]", "[ true, '1 is 2', 1, 2 ]".to_owned()),
+        ("const ring = []; ring.push(ring); const other = []; other.push(other); of(() => assert.deepStrictEqual(ring, other))", "'holds'".to_owned()),
+    ] {
+        assert_eq!(test.preview(session, input).await, expected, "{input}");
+    }
+    test.file("t.mjs", "import assert, { strictEqual } from 'node:assert';\n\nstrictEqual(1, 2)");
+    let finished = test.run_file(session, "t.mjs").await.unwrap();
+    let error = finished.execution.error.unwrap();
+    assert_eq!(error.message, "AssertionError: Expected values to be strictly equal:\n\n1 !== 2\n");
+    // The stack is the caller's alone.
+    let stack = error.stack.unwrap();
+    assert!(stack.contains("at <anonymous> (t.mjs:3:") && !stack.contains("/vm/"), "{stack}");
+}

@@ -14,6 +14,7 @@ mod kill;
 mod log;
 mod migration;
 mod ops;
+mod packages;
 mod restart;
 mod runtime;
 mod safety;
