@@ -175,7 +175,8 @@ impl Host {
         let host = self.clone();
         self.detached(async move {
             let template = host.template(request.template_id).await?;
-            Startup::new(&host, admission, observer).create(template, request).await
+            // It holds a runtime, and is too large to be moved about.
+            Box::pin(Startup::new(&host, admission, observer).create(template, request)).await
         })
         .await
     }

@@ -162,8 +162,8 @@ fn begun(state: &mut State, operation: Operation, name: &str, data: &[u8]) -> Re
         let read = fetches.read(name)?;
         later.begin(what, 0, read)
     } else {
-        let fetched = fetches.fetch(&net, name, data)?;
-        later.begin(what, data.len(), fetched)
+        let response = fetches.fetch(&net, name, data)?;
+        later.begin(what, data.len(), response)
     }
 }
 

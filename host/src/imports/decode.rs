@@ -16,7 +16,7 @@ use vm_storage::{ConsoleLevel, EventPayload, ValuePayload};
 const MAX_NAME_BYTES: u32 = 64 << 10;
 
 /// Bytes of a request: the largest body that can be granted, and its headers.
-const MAX_FETCH_BYTES: u32 = MAX_REQUEST_BYTES as u32 + (1 << 20);
+const MAX_FETCH_BYTES: u64 = MAX_REQUEST_BYTES + (1 << 20);
 
 /// A range of the guest's memory, as the guest names it.
 #[derive(Clone, Copy, Debug)]
@@ -79,11 +79,12 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
     let operation = Operation::try_from(operation)?;
     let name = if name.len > MAX_NAME_BYTES { None } else { Some(name.text(memory)?) };
     let data = match operation {
-        Operation::FsWrite | Operation::FsAppend => data.bytes(memory)?.to_vec(),
-        Operation::NetFetch if data.len > MAX_FETCH_BYTES => {
+        Operation::NetFetch if u64::from(data.len) > MAX_FETCH_BYTES => {
             return Ok(Call { operation, name: None, data: Vec::new() });
         }
-        Operation::NetFetch => data.bytes(memory)?.to_vec(),
+        Operation::FsWrite | Operation::FsAppend | Operation::NetFetch => {
+            data.bytes(memory)?.to_vec()
+        }
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists

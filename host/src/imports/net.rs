@@ -7,6 +7,7 @@ use crate::net::{Body, FetchError, NetGrant, Network, RequestHead, Requested, cl
 use crate::secrets::Placeholder;
 use reqwest::Client;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
 
@@ -118,12 +119,14 @@ impl Fetches {
     }
 
     fn client(&mut self, net: &Net, index: usize, grant: &Arc<NetGrant>) -> Result<Client, String> {
-        if !self.clients.contains_key(&index) {
-            let made = client(&net.network, grant);
-            let made = made.map_err(|error| format!("EIO\nno client can be made: {error}"))?;
-            self.clients.insert(index, (made, 0));
-        }
-        let (client, used) = self.clients.get_mut(&index).expect("inserted above");
+        let (client, used) = match self.clients.entry(index) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let made = client(&net.network, grant);
+                let made = made.map_err(|error| format!("EIO\nno client can be made: {error}"))?;
+                place.insert((made, 0))
+            }
+        };
         if *used >= grant.max_requests {
             let most = grant.max_requests;
             return Err(format!("EDQUOT\nthe execution's limit of {most} requests is reached"));

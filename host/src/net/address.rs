@@ -35,7 +35,7 @@ impl FromStr for AddressRange {
 /// own, loopback, links (and with them what clouds tell their machines), shared, for documentation and
 /// benchmarks, relays, multicast, reserved.
 const SPECIAL_V4: [(Ipv4Addr, u8); 15] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -52,7 +52,7 @@ const SPECIAL_V4: [(Ipv4Addr, u8); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// IPv6 within 2000::/3 that is not everybody's: protocol assignments with Teredo, documentation,
+/// IPv6 within `2000::/3` that is not everybody's: protocol assignments with Teredo, documentation,
 /// 6to4, which embeds IPv4, and what is set aside for segment routing.
 const SPECIAL_V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),

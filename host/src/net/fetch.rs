@@ -126,9 +126,10 @@ impl FetchError {
     /// The code that scripts are told.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::NotGranted { .. } | Self::SecretElsewhere { .. } => "EACCES",
-            Self::Address(AddressError::NotFound(_)) => "ENOTFOUND",
-            Self::Address(AddressError::NotNamed(_) | AddressError::NotAllowed(_)) => "EACCES",
+            Self::NotGranted { .. }
+            | Self::SecretElsewhere { .. }
+            | Self::Address(AddressError::Unnamed(_) | AddressError::Forbidden(_)) => "EACCES",
+            Self::Address(AddressError::Unknown(_)) => "ENOTFOUND",
             Self::Malformed(_) => "EINVAL",
             Self::RequestTooLarge(_) | Self::ResponseTooLarge(_) => "EMSGSIZE",
             Self::TimedOut(_) => "ETIMEDOUT",
@@ -158,9 +159,9 @@ impl FetchError {
 
     fn refused(cause: &(dyn std::error::Error + 'static)) -> Self {
         match cause.downcast_ref() {
-            Some(AddressError::NotNamed(address)) => AddressError::NotNamed(*address).into(),
-            Some(AddressError::NotAllowed(address)) => AddressError::NotAllowed(*address).into(),
-            Some(AddressError::NotFound(name)) => AddressError::NotFound(name.clone()).into(),
+            Some(AddressError::Unnamed(address)) => AddressError::Unnamed(*address).into(),
+            Some(AddressError::Forbidden(address)) => AddressError::Forbidden(*address).into(),
+            Some(AddressError::Unknown(name)) => AddressError::Unknown(name.clone()).into(),
             None => Self::Client(cause.to_string()),
         }
     }
@@ -227,10 +228,14 @@ async fn follow(
         if changes_method(response.status(), &method) {
             "GET".clone_into(&mut method);
             body = Bytes::new();
-            OF_BODY.iter().for_each(|name| drop(headers.remove(name)));
+            for name in &OF_BODY {
+                headers.remove(name);
+            }
         }
         if target.origin() != url.origin() {
-            PRIVATE.iter().for_each(|name| drop(headers.remove(name)));
+            for name in &PRIVATE {
+                headers.remove(name);
+            }
         }
         url = target;
     }

@@ -36,11 +36,11 @@ pub(crate) struct NetGrant {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddressError {
     #[error("the address {0} is not public, and the template does not name it")]
-    NotNamed(IpAddr),
+    Unnamed(IpAddr),
     #[error("the address {0} is not public, and the host does not allow it (serve --allow-net)")]
-    NotAllowed(IpAddr),
+    Forbidden(IpAddr),
     #[error("the host '{0}' is not found")]
-    NotFound(String),
+    Unknown(String),
 }
 
 impl NetGrant {
@@ -70,10 +70,10 @@ impl NetGrant {
             return Ok(());
         }
         if !named && !self.addresses.iter().any(|range| range.contains(address)) {
-            return Err(AddressError::NotNamed(address));
+            return Err(AddressError::Unnamed(address));
         }
         if !network.allowed.iter().any(|range| range.contains(address)) {
-            return Err(AddressError::NotAllowed(address));
+            return Err(AddressError::Forbidden(address));
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Resolve for Checked {
                 grant.check(&network, address.ip(), false)?;
             }
             if found.is_empty() {
-                return Err(AddressError::NotFound(name).into());
+                return Err(AddressError::Unknown(name).into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
