@@ -9,6 +9,7 @@ use crate::limits;
 use crate::modules::Modules;
 use crate::programs::Programs;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
+use crate::typescript::TypeScript;
 use crate::worktree::Worktree;
 use std::sync::Arc;
 use vm_guest::abi;
@@ -19,6 +20,7 @@ pub(crate) fn runtime_options(
     session: &Session,
     worktree: &Arc<Worktree>,
     programs: &Arc<Programs>,
+    typescript: &TypeScript,
     guest: Arc<Guest>,
 ) -> RuntimeOptions {
     let template = &session.template;
@@ -35,7 +37,7 @@ pub(crate) fn runtime_options(
         grants: Grants {
             modules: template.modules.clone(),
             files,
-            worktree_modules: Some(Arc::new(modules(template, worktree))),
+            worktree_modules: Some(Arc::new(modules(template, worktree, typescript))),
             programs,
             calls: Calls::new(),
             audit: template.settings.runtime.audit,
@@ -45,9 +47,14 @@ pub(crate) fn runtime_options(
 }
 
 /// What a session may load of its worktree.
-pub(crate) fn modules(template: &TemplateSnapshot, worktree: &Arc<Worktree>) -> Modules {
+pub(crate) fn modules(
+    template: &TemplateSnapshot,
+    worktree: &Arc<Worktree>,
+    typescript: &TypeScript,
+) -> Modules {
     let max_source_bytes = limits::memory_bytes(&template.settings.limits);
-    Modules::new(Arc::clone(worktree), &template.settings, max_source_bytes)
+    let (worktree, typescript) = (Arc::clone(worktree), typescript.clone());
+    Modules::new(worktree, &template.settings, max_source_bytes, typescript)
 }
 
 /// What a realm is told of its template.

@@ -22,6 +22,7 @@ use crate::recorder::Observer;
 use crate::running::Running;
 use crate::scheduler::Scheduler;
 use crate::startup::{SessionRequest, Startup, blocking};
+use crate::typescript::TypeScript;
 use crate::upkeep::keep_up;
 use crate::worktree::Roots;
 use detached::Detached;
@@ -45,6 +46,7 @@ struct Inner {
     libraries: Arc<LibraryFolder>,
     roots: Arc<Roots>,
     programs: Arc<Programs>,
+    typescript: TypeScript,
     ceilings: Limits,
     max_resident: u32,
     retention: Retention,
@@ -88,6 +90,7 @@ impl Host {
         storage: Storage,
         options: HostOptions,
     ) -> Result<Self, HostError> {
+        let typescript = TypeScript::new(options.cache_dir.clone());
         let engine = EngineOptions {
             max_resident: options.max_resident,
             cache_dir: options.cache_dir,
@@ -122,6 +125,7 @@ impl Host {
             libraries: Arc::new(LibraryFolder::open(&options.library_dir)),
             roots: Arc::new(roots),
             programs: Arc::new(programs),
+            typescript,
             ceilings: options.ceilings,
             max_resident: options.max_resident,
             retention: options.retention,
@@ -183,6 +187,11 @@ impl Host {
     /// The programs that scripts may be allowed to run.
     pub(crate) fn programs(&self) -> &Arc<Programs> {
         &self.0.programs
+    }
+
+    /// What strips types.
+    pub(crate) fn typescript(&self) -> &TypeScript {
+        &self.0.typescript
     }
 
     pub(crate) fn begin_stopping(&self) {

@@ -66,6 +66,7 @@ mod running;
 mod runtime;
 mod scheduler;
 mod startup;
+mod typescript;
 #[cfg(test)]
 mod upgrade_tests;
 mod upkeep;

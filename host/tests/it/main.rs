@@ -22,5 +22,6 @@ mod sessions;
 mod startup;
 mod timers;
 mod transactions;
+mod typescript;
 mod values;
 mod web;
