@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds guest/guest.wasm from guest/runtime, and writes guest/guest.toml beside it: the hash of
-# every source that went in, the toolchain, the size.
+# Builds guest/guest.wasm from guest/runtime, and guest/typescript.wasm from guest/typescript, and writes
+# guest/guest.toml beside them: the hash of every source that went in, the toolchain, the sizes.
 #
-#   guest/build.sh           build, and replace guest.wasm and guest.toml
-#   guest/build.sh --check   compare the sources and guest.wasm with guest.toml; builds nothing
-#   guest/build.sh --verify  build, and compare the result with guest.wasm byte for byte
+#   guest/build.sh           build, and replace both and guest.toml
+#   guest/build.sh --check   compare the sources and both with guest.toml; builds nothing
+#   guest/build.sh --verify  build, and compare the results with both byte for byte
 #
 # npm brings the packages in runtime/js. Two toolchains will do:
 #  - Debian's packages: rustc-web cargo-web rust-web-src clang-19 lld-19 llvm-19 libclang-19-dev
@@ -14,15 +14,18 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-STACK_BYTES=3145728
-PATCHED=rquickjs-sys
-build_dir=$PWD/runtime/target/build
+# Of each crate: the stack in its memory, and the package that is patched beside it.
+declare -A STACK_BYTES=([runtime]=3145728 [typescript]=4194304)
+declare -A PATCHED=([runtime]=rquickjs-sys [typescript]=swc_ts_fast_strip)
+# What each becomes.
+declare -A ARTIFACT=([runtime]=guest.wasm [typescript]=typescript.wasm)
+CRATES=(runtime typescript)
 
 die() { echo "guest/build.sh: $*" >&2; exit 1; }
 
 # The sources, as `sha256sum` lines in a fixed order; their hash is the stamp.
 sources() {
-  { find runtime/src runtime/patches runtime/js -type f -not -path '*/node_modules/*'; echo runtime/Cargo.toml; echo runtime/Cargo.lock; echo build.sh; } |
+  { find {runtime,typescript}/{src,patches} runtime/js -type f -not -path '*/node_modules/*'; ls {runtime,typescript}/Cargo.{toml,lock}; echo build.sh; } |
     LC_ALL=C sort | xargs sha256sum
 }
 sources_hash() { sources | sha256sum | cut -d' ' -f1; }
@@ -31,15 +34,17 @@ stamped() { sed -n "s/^$1 = \"\\{0,1\\}\\([^\"]*\\)\"\\{0,1\\}$/\\1/p" guest.tom
 check() {
   [ -f guest.toml ] || die "guest.toml is missing: run guest/build.sh"
   [ "$(sources_hash)" = "$(stamped sources_sha256)" ] ||
-    die "the guest's sources are not those guest.wasm was built from: run guest/build.sh"
+    die "the sources are not those guest.wasm and typescript.wasm were built from: run guest/build.sh"
   [ "$(sha256sum guest.wasm | cut -d' ' -f1)" = "$(stamped wasm_sha256)" ] ||
     die "guest.wasm is not the artifact that guest.toml describes: run guest/build.sh"
-  echo "guest.wasm matches its sources and its stamp"
+  [ "$(sha256sum typescript.wasm | cut -d' ' -f1)" = "$(stamped typescript_sha256)" ] ||
+    die "typescript.wasm is not the artifact that guest.toml describes: run guest/build.sh"
+  echo "guest.wasm and typescript.wasm match their sources and their stamp"
 }
 
-# Chooses the toolchain: sets the environment that cargo and the C compiler need, and $toolchain.
+# Chooses the toolchain for a crate: sets the environment that cargo and the C compiler need, and $toolchain.
 choose_toolchain() {
-  local flags="-C target-feature=+bulk-memory -C link-arg=-zstack-size=$STACK_BYTES"
+  local flags="-C target-feature=+bulk-memory -C link-arg=-zstack-size=${STACK_BYTES[$1]}"
   if [ -x /usr/bin/rustc ] && [ -d /usr/lib/rustlib/src/rust ]; then
     local tool missing=()
     for tool in cargo clang-19 wasm-ld-19 llvm-ar-19 patch; do command -v $tool >/dev/null || missing+=("$tool"); done
@@ -69,21 +74,22 @@ choose_toolchain() {
   export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$flags"
 }
 
-# Copies the sources to the build folder, with the engine's crate patched beside them.
+# Copies a crate's sources to the build folder, with the package patched beside them.
 prepare() {
+  local crate=$1 patched=${PATCHED[$1]}
   mkdir -p "$build_dir"
-  rm -rf "${build_dir:?}"/{src,Cargo.toml,Cargo.lock,$PATCHED}
-  cp -R runtime/src runtime/Cargo.toml runtime/Cargo.lock "$build_dir"
-  cargo fetch --quiet --locked --manifest-path runtime/Cargo.toml
+  rm -rf "${build_dir:?}"/{src,Cargo.toml,Cargo.lock,$patched}
+  cp -R "$crate"/src "$crate"/Cargo.toml "$crate"/Cargo.lock "$build_dir"
+  cargo fetch --quiet --locked --manifest-path "$crate"/Cargo.toml
   local manifest
-  manifest=$(cargo metadata --format-version 1 --locked --offline --manifest-path runtime/Cargo.toml |
-    tr '{},' '\n' | sed -n "s/^\"manifest_path\":\"\\(.*\\/$PATCHED-[0-9.]*\\/Cargo.toml\\)\"$/\\1/p" | head -n1)
-  [ -f "$manifest" ] || die "cargo does not say where the sources of $PATCHED are"
-  cp -R "$(dirname "$manifest")" "$build_dir/$PATCHED"
+  manifest=$(cargo metadata --format-version 1 --locked --offline --manifest-path "$crate"/Cargo.toml |
+    tr '{},' '\n' | sed -n "s/^\"manifest_path\":\"\\(.*\\/$patched-[0-9.]*\\/Cargo.toml\\)\"$/\\1/p" | head -n1)
+  [ -f "$manifest" ] || die "cargo does not say where the sources of $patched are"
+  cp -R "$(dirname "$manifest")" "$build_dir/$patched"
   local patch
-  for patch in runtime/patches/*.patch; do
-    patch --quiet --directory "$build_dir/$PATCHED" -p1 < "$patch" ||
-      die "$patch does not apply: has the version of $PATCHED changed?"
+  for patch in "$crate"/patches/*.patch; do
+    patch --quiet --directory "$build_dir/$patched" -p1 < "$patch" ||
+      die "$patch does not apply: has the version of $patched changed?"
   done
 }
 
@@ -97,21 +103,45 @@ bundle() {
       --legal-comments=inline --log-level=warning --outdir="$build_dir/src/bundled")
 }
 
+# Builds a crate; its artifact is $built.
 build() {
-  choose_toolchain
-  prepare
-  bundle
+  local crate=$1 patched=${PATCHED[$1]}
+  build_dir=$PWD/$crate/target/build
+  choose_toolchain "$crate"
+  prepare "$crate"
+  [ "$crate" != runtime ] || bundle
   (cd "$build_dir" && cargo build --release --target wasm32-wasip1 "${cargo_flags[@]}" \
-    --config "patch.crates-io.$PATCHED.path=\"$PATCHED\"" --target-dir "$build_dir/target")
-  built=$build_dir/target/wasm32-wasip1/release/vm_guest_runtime.wasm
+    --config "patch.crates-io.$patched.path=\"$patched\"" --target-dir "$build_dir/target")
+  built=$build_dir/target/wasm32-wasip1/release/vm_guest_$crate.wasm
+}
+
+replace() {
+  local crate
+  for crate in "${CRATES[@]}"; do
+    build "$crate"
+    cp "$built" "${ARTIFACT[$crate]}"
+    echo "${ARTIFACT[$crate]}: $(stat -c %s "$built") bytes"
+  done
+  stamp
+}
+
+verify() {
+  local crate
+  for crate in "${CRATES[@]}"; do
+    build "$crate"
+    cmp "$built" "${ARTIFACT[$crate]}" || die "what is rebuilt differs from ${ARTIFACT[$crate]}"
+    echo "${ARTIFACT[$crate]} is reproducible"
+  done
 }
 
 stamp() {
   cat > guest.toml <<EOF
-# Written by build.sh: what guest.wasm was built from. Not to be edited.
+# Written by build.sh: what guest.wasm and typescript.wasm were built from. Not to be edited.
 sources_sha256 = "$(sources_hash)"
 wasm_sha256 = "$(sha256sum guest.wasm | cut -d' ' -f1)"
 size_bytes = $(stat -c %s guest.wasm)
+typescript_sha256 = "$(sha256sum typescript.wasm | cut -d' ' -f1)"
+typescript_size_bytes = $(stat -c %s typescript.wasm)
 toolchain = "$toolchain"
 
 # The hash of each source.
@@ -121,8 +151,8 @@ EOF
 }
 
 case "${1:-}" in
-  "") build; cp "$built" guest.wasm; stamp; echo "guest.wasm: $(stat -c %s guest.wasm) bytes" ;;
+  "") replace ;;
   --check) check ;;
-  --verify) build; cmp "$built" guest.wasm || die "the rebuilt guest differs from guest.wasm"; echo "guest.wasm is reproducible" ;;
+  --verify) verify ;;
   *) die "usage: guest/build.sh [--check|--verify]" ;;
 esac

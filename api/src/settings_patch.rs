@@ -79,6 +79,8 @@ pub(crate) struct RuntimePatch {
     pub(crate) console: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) audit: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) typescript: Option<bool>,
 }
 
 /// Why a change is refused.
@@ -172,6 +174,7 @@ impl RuntimePatch {
         set(&mut runtime.strict, self.strict);
         set(&mut runtime.console, self.console);
         set(&mut runtime.audit, self.audit);
+        set(&mut runtime.typescript, self.typescript);
     }
 }
 

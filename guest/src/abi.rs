@@ -273,6 +273,10 @@ numbered!(
     }
 );
 
+/// The code of an answer that is a syntax error: a sentence and the first frame of its stack follow, a
+/// line each.
+pub const SYNTAX_ERROR: &str = "SYNTAX_ERROR";
+
 /// Flags of [`Operation::ModuleResolve`].
 pub mod resolve_flags {
     /// It is asked for by `require`, not by `import`.

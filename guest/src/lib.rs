@@ -17,6 +17,11 @@ pub fn wasm() -> &'static [u8] {
     include_bytes!("../guest.wasm")
 }
 
+/// What strips types from TypeScript, as it was built: a reactor that imports nothing that it needs.
+pub fn typescript() -> &'static [u8] {
+    include_bytes!("../typescript.wasm")
+}
+
 /// The SHA-256 of [`wasm`], in hexadecimal, as `guest.toml` records it. Compiled modules and heap
 /// images are only good for the guest they were made with, and are kept under this name.
 #[expect(clippy::missing_panics_doc, reason = "the expectation cannot fail, as it says")]
@@ -55,8 +60,10 @@ mod tests {
     }
 
     #[test]
-    fn the_stamp_names_the_embedded_artifact() {
+    fn the_stamp_names_the_embedded_artifacts() {
         let hash = Sha256::digest(crate::wasm());
         assert_eq!(format!("{hash:x}"), crate::sha256());
+        let line = format!("typescript_sha256 = \"{:x}\"\n", Sha256::digest(crate::typescript()));
+        assert!(include_str!("../guest.toml").contains(&line), "{line}");
     }
 }

@@ -9,6 +9,7 @@ mod cache;
 mod guests;
 mod image;
 
+pub(crate) use cache::ModuleCache;
 pub use guests::GuestError;
 pub(crate) use guests::hash;
 pub(crate) use image::{MAX_IMAGE_BYTES, encode as encode_image};
@@ -20,7 +21,6 @@ use crate::limits::{MAX_MEMORY_BYTES, SETUP_FUEL};
 use crate::places::Places;
 use crate::runtime::fuel::{self, Fuel};
 use crate::runtime::{MAX_INITIAL_BYTES, State};
-use cache::ModuleCache;
 use guests::{GuestFolder, OtherGuests};
 use std::borrow::Cow;
 use std::path::PathBuf;

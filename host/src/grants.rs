@@ -11,6 +11,7 @@ use crate::net::Network;
 use crate::programs::Programs;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::secrets::{GrantedSecrets, Secrets};
+use crate::typescript::TypeScript;
 use crate::worktree::Worktree;
 use std::sync::Arc;
 use vm_guest::abi;
@@ -22,6 +23,8 @@ pub(crate) struct Grantable {
     pub(crate) programs: Arc<Programs>,
     pub(crate) network: Arc<Network>,
     pub(crate) secrets: Secrets,
+    /// What strips types from what is loaded.
+    pub(crate) typescript: TypeScript,
 }
 
 impl Grantable {
@@ -63,7 +66,7 @@ pub(crate) fn runtime_options(
         grants: Grants {
             modules: template.modules.clone(),
             files,
-            worktree_modules: Some(Arc::new(modules(template, worktree))),
+            worktree_modules: Some(Arc::new(modules(template, worktree, &grantable.typescript))),
             programs,
             net,
             variables: Arc::new(variables),
@@ -75,9 +78,14 @@ pub(crate) fn runtime_options(
 }
 
 /// What a session may load of its worktree.
-pub(crate) fn modules(template: &TemplateSnapshot, worktree: &Arc<Worktree>) -> Modules {
+pub(crate) fn modules(
+    template: &TemplateSnapshot,
+    worktree: &Arc<Worktree>,
+    typescript: &TypeScript,
+) -> Modules {
     let max_source_bytes = limits::memory_bytes(&template.settings.limits);
-    Modules::new(Arc::clone(worktree), &template.settings, max_source_bytes)
+    let (worktree, typescript) = (Arc::clone(worktree), typescript.clone());
+    Modules::new(worktree, &template.settings, max_source_bytes, typescript)
 }
 
 /// What a realm is told of its template.

@@ -25,6 +25,7 @@ use crate::running::Running;
 use crate::scheduler::Scheduler;
 use crate::secrets::Secrets;
 use crate::startup::{SessionRequest, Startup, blocking};
+use crate::typescript::TypeScript;
 use crate::upkeep::keep_up;
 use crate::worktree::Roots;
 use detached::Detached;
@@ -92,6 +93,7 @@ impl Host {
         storage: Storage,
         options: HostOptions,
     ) -> Result<Self, HostError> {
+        let typescript = TypeScript::new(options.cache_dir.clone());
         let engine = EngineOptions {
             max_resident: options.max_resident,
             cache_dir: options.cache_dir,
@@ -114,6 +116,7 @@ impl Host {
                 programs: Arc::new(Programs::find(&allowed)?),
                 network: Arc::new(Network::new(addresses)),
                 secrets: Secrets::read(secrets.as_deref())?,
+                typescript,
             };
             Ok::<_, HostError>((
                 roots,
@@ -194,6 +197,11 @@ impl Host {
     /// What templates may grant.
     pub(crate) fn grantable(&self) -> &Grantable {
         &self.0.grantable
+    }
+
+    /// What strips types.
+    pub(crate) fn typescript(&self) -> &TypeScript {
+        &self.0.grantable.typescript
     }
 
     pub(crate) fn begin_stopping(&self) {

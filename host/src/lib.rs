@@ -68,6 +68,7 @@ mod runtime;
 mod scheduler;
 mod secrets;
 mod startup;
+mod typescript;
 #[cfg(test)]
 mod upgrade_tests;
 mod upkeep;

@@ -40,7 +40,7 @@ pub struct LibraryFolder {
 /// Sources that are kept; more of them are forgotten together.
 const MAX_KNOWN: usize = 64;
 /// Bytes of a source that is kept.
-const MAX_KNOWN_BYTES: usize = 1 << 20;
+const MAX_KNOWN_BYTES: u64 = 1 << 20;
 
 /// The name of a library: a package, `-`, and a version, as in `lodash-4.17.21` or
 /// `@scope__package-1.0.0`.
@@ -117,7 +117,7 @@ impl LibraryFolder {
         let not_installed = || LibraryError::NotInstalled { name: name.0.clone() };
         let folder = self.handle()?.ok_or_else(not_installed)?;
         let known = self.known().get(name).cloned();
-        let known = known.filter(|(_, source)| source.text.len() as u64 <= max_bytes);
+        let known = known.filter(|(_, source)| source.bytes <= max_bytes);
         let version = known.as_ref().map(|(version, _)| *version);
         let read_at = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
         match (folder.read_unless(&name.file(), max_bytes, version), known) {
@@ -125,7 +125,7 @@ impl LibraryFolder {
             (Ok(read), _) => {
                 let (text, version) = read.expect("checked above: only what is known is not read");
                 let source = Source::from(text);
-                if source.text.len() <= MAX_KNOWN_BYTES && version.tells_changes_at(read_at) {
+                if source.bytes <= MAX_KNOWN_BYTES && version.tells_changes_at(read_at) {
                     let mut known = self.known();
                     if known.len() >= MAX_KNOWN {
                         known.clear();

@@ -8,6 +8,7 @@
 //! `package.json` says: a file is opened beneath the handle, and the resolver only guesses names.
 //! Calls block, and are not made on an async worker.
 
+use crate::typescript::{TypeScript, is_typescript};
 use crate::worktree::{FileError, FileKind, Worktree, WorktreePath};
 use oxc_resolver::{
     FileMetadata, FileSystem, ModuleType, Resolution, ResolveError, ResolveOptions, ResolverGeneric,
@@ -36,6 +37,8 @@ const MAX_STARS: usize = 4;
 const MAX_LINKS: usize = 64;
 /// Bytes of stack: twice what [`MAX_LINKS`] of [`MAX_LEVELS`] take at a KiB each.
 const STACK_BYTES: usize = 16 << 20;
+/// What a TypeScript file that imports a script by its name may mean: that, or what it is made of.
+const ALIASES: [(&str, &str); 3] = [(".js", ".ts"), (".mjs", ".mts"), (".cjs", ".cts")];
 /// What a `package.json` says about its modules.
 const PACKAGE_FIELDS: [&str; 3] = ["main", "exports", "imports"];
 
@@ -48,6 +51,7 @@ pub(crate) struct Modules {
     esm: bool,
     /// Bytes of one source: no more than the session's memory can hold.
     max_source_bytes: u64,
+    typescript: TypeScript,
 }
 
 /// How a module is asked for, which chooses among a package's entries.
@@ -101,9 +105,10 @@ impl Modules {
         worktree: Arc<Worktree>,
         settings: &vm_storage::Settings,
         max_source_bytes: u64,
+        typescript: TypeScript,
     ) -> Self {
         let (resolver, esm) = (settings.resolver.clone(), settings.runtime.esm);
-        Self { worktree, settings: resolver, esm, max_source_bytes }
+        Self { worktree, settings: resolver, esm, max_source_bytes, typescript }
     }
 
     /// What `specifier` names in the file `referrer`. What is no file of the worktree, such as a
@@ -118,8 +123,7 @@ impl Modules {
             Asking::Import => from_url(specifier)?,
             Asking::Require => (Cow::Borrowed(specifier), ""),
         };
-        let folder = referrer.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let resolved = self.look_up(asking, folder, &specifier)?;
+        let resolved = self.look_up(asking, referrer, &specifier)?;
         let path = resolved.path().strip_prefix("/").ok().and_then(Path::to_str);
         let path = path.ok_or(ResolutionError::NotFound)?.to_owned();
         let format = self.format(resolved.module_type(), &path)?;
@@ -133,7 +137,7 @@ impl Modules {
     pub(crate) fn entry_format(&self, path: &WorktreePath) -> ModuleFormat {
         let path = path.to_string();
         match Path::new(&path).extension().and_then(OsStr::to_str) {
-            Some("mjs") if self.esm => return ModuleFormat::Module,
+            Some("mjs" | "mts") if self.esm => return ModuleFormat::Module,
             Some(_) if self.esm && self.is_script(&path) => {}
             Some(_) | None => return ModuleFormat::CommonJs,
         }
@@ -147,7 +151,12 @@ impl Modules {
         }
     }
 
-    /// The source of a module that was found.
+    /// What strips the types of those that have some.
+    pub(crate) fn typescript(&self) -> &TypeScript {
+        &self.typescript
+    }
+
+    /// The source of a module that was found, with its types.
     pub(crate) fn source(&self, path: &str) -> Result<Vec<u8>, FileError> {
         let path = WorktreePath::strict(path).map_err(|_| FileError::NotFound)?;
         self.worktree.read(&path, self.max_source_bytes)
@@ -156,12 +165,13 @@ impl Modules {
     fn look_up(
         &self,
         asking: Asking,
-        folder: &str,
+        referrer: &str,
         specifier: &str,
     ) -> Result<Resolution, ResolutionError> {
+        let folder = referrer.rsplit_once('/').map_or("", |(folder, _)| folder);
         self.check(folder, specifier)?;
         let folder = Path::new("/").join(folder);
-        let resolver = self.resolver(asking);
+        let resolver = self.resolver(asking, is_typescript(referrer));
         let found = stacker::grow(STACK_BYTES, || resolver.resolve(folder, specifier))?;
         // To the resolver these end a path. Here they are characters of a name, and one that it found
         // without them is another.
@@ -208,18 +218,21 @@ impl Modules {
         }
     }
 
-    /// Whether a file's name ends like a script's: in `.js`, or in what the template adds to that.
+    /// Whether a file's name ends like a script's: in `.js` or `.ts`, or in what the template adds.
     fn is_script(&self, path: &str) -> bool {
         let known = self.settings.extensions.iter().map(String::as_str);
-        known.chain([".js"]).any(|extension| path.ends_with(extension))
+        known.chain([".js", ".ts"]).any(|extension| path.ends_with(extension))
     }
 
     /// Made for one call: it keeps what it saw of the files, which may change between two.
-    fn resolver(&self, asking: Asking) -> ResolverGeneric<WorktreeFiles> {
+    fn resolver(&self, asking: Asking, has_aliases: bool) -> ResolverGeneric<WorktreeFiles> {
         let condition = match asking {
             Asking::Import => "import",
             Asking::Require => "require",
         };
+        let alias =
+            |(from, to): (&str, &str)| (from.to_owned(), vec![from.to_owned(), to.to_owned()]);
+        let aliases = ALIASES.into_iter().filter(|_| has_aliases).map(alias).collect();
         let roots = self.settings.roots.iter().map(|root| Path::new("/").join(root));
         ResolverGeneric::new_with_file_system(
             WorktreeFiles { worktree: Arc::clone(&self.worktree), links: AtomicUsize::new(0) },
@@ -227,6 +240,7 @@ impl Modules {
                 cwd: Some("/".into()),
                 condition_names: vec![condition.to_owned(), "default".to_owned()],
                 extensions: self.settings.extensions.clone(),
+                extension_alias: aliases,
                 module_type: true,
                 node_path: false,
                 roots: roots.collect(),

@@ -22,6 +22,7 @@ use crate::live::{Closing, LiveSession, Slot};
 use crate::recorder::Observer;
 use crate::runtime::Failure;
 use crate::scheduler::Admission;
+use crate::typescript::{Kind, is_typescript};
 use crate::worktree::{Worktree, WorktreePath};
 use std::sync::Arc;
 use tokio::sync::{OwnedMutexGuard, RwLockReadGuard};
@@ -125,7 +126,8 @@ impl<'a> Startup<'a> {
         }
         let worktree = slot.worktree(self.host).await?;
         let snapshot = &slot.session.template;
-        let scripts = self.read(snapshot, worktree, &files, live.id).await?;
+        let mut scripts = self.read(snapshot, worktree, &files, live.id).await?;
+        self.strip(&mut scripts).await?;
         if scripts.parts.is_empty() {
             slot.session.template.startup = Some(StartupForm::Image);
             return self.become_ready(slot, &[], None).await;
@@ -243,6 +245,17 @@ impl<'a> Startup<'a> {
             Ok(Scripts { parts, libraries: names.len() })
         })
         .await?
+    }
+
+    /// Strips the types of the scripts that have some.
+    async fn strip(&self, scripts: &mut Scripts) -> Result<(), HostError> {
+        for part in &mut scripts.parts[scripts.libraries..] {
+            if let (true, Ok(text)) = (is_typescript(&part.name), &part.source.text) {
+                let stripped = self.host.typescript().strip(text.to_vec(), Kind::File).await?;
+                part.source = part.source.clone().stripped(stripped);
+            }
+        }
+        Ok(())
     }
 
     /// Makes the failed session durable, unless its last execution's commit did, and gives the

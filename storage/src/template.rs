@@ -143,11 +143,15 @@ pub struct RuntimeSettings {
     /// Whether each call of the host leaves a `system` event; left out of JSON when not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub audit: bool,
+    /// Whether lines of a REPL are TypeScript, as files are that are called so; left out of JSON when
+    /// not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub typescript: bool,
 }
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
-        Self { esm: true, strict: false, console: true, audit: false }
+        Self { esm: true, strict: false, console: true, audit: false, typescript: false }
     }
 }
 

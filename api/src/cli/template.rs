@@ -187,6 +187,9 @@ pub(super) struct UpdateArgs {
     /// Whether each call of the host leaves a system event
     #[arg(long, value_name = "BOOL")]
     audit: Option<bool>,
+    /// Whether snippets are TypeScript
+    #[arg(long, value_name = "BOOL")]
+    typescript: Option<bool>,
 }
 
 impl TemplateCommand {
@@ -313,6 +316,7 @@ impl UpdateArgs {
                 strict: self.strict,
                 console: self.console,
                 audit: self.audit,
+                typescript: self.typescript,
             },
             lifecycle: LifecyclePatch { session_ttl_s: limit(self.session_ttl_s) },
         };

@@ -17,7 +17,7 @@ mod meta;
 
 use crate::abi::{self, Operation};
 use crate::raw::{self, Loader, Module, PromiseState, eval_flags};
-use crate::{require, state};
+use crate::{require, state, text};
 use javy::quickjs::{Array, Ctx, Error, Exception, Function, Object, Persistent, Result, Value};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -34,6 +34,9 @@ const OWN: &str = "/vm/";
 /// script in the form of one itself.
 const LEXER: &str = include_str!("bundled/cjs-lexer.js");
 const LEXER_NAME: &CStr = c"/vm/cjs-lexer.js";
+
+/// The code of what the host answers that is no TypeScript.
+const SYNTAX_ERROR: &str = "SYNTAX_ERROR";
 
 /// A module is asked for by `require`, not by `import`.
 const FLAG_REQUIRE: u32 = 1;
@@ -234,8 +237,26 @@ fn ask(ctx: &Ctx<'_>, specifier: &str, referrer: &str, flags: u32) -> Result<Fou
 fn host(ctx: &Ctx<'_>, operation: Operation, flags: u32, name: &str) -> Result<Vec<u8>> {
     abi::call_host(operation, flags, name.as_bytes(), &[]).map_err(|error| {
         let (code, message) = error.split_once('\n').unwrap_or(("EIO", &error));
-        throw_coded(ctx, code, message)
+        match code {
+            SYNTAX_ERROR => throw_syntax(ctx, message),
+            _ => throw_coded(ctx, code, message),
+        }
     })
+}
+
+/// Throws the error of a source that the host found to be none: a sentence, and behind a newline where
+/// in that source, which its stack begins with.
+fn throw_syntax(ctx: &Ctx<'_>, told: &str) -> Error {
+    let (message, frame) = told.split_once('\n').unwrap_or((told, ""));
+    let error = Exception::throw_syntax(ctx, message);
+    let thrown = ctx.catch();
+    let Some(object) = thrown.as_object().filter(|_| thrown.is_error()) else { return error };
+    let frames = raw::own_data(&thrown, "stack").and_then(|stack| raw::string_bytes(&stack));
+    let stack = format!("{frame}\n{}", text::lossy(&frames.unwrap_or_default()));
+    match object.set("stack", stack) {
+        Ok(()) => ctx.throw(thrown),
+        Err(error) => error,
+    }
 }
 
 fn throw_coded(ctx: &Ctx<'_>, code: &str, message: &str) -> Error {

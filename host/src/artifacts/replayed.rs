@@ -21,6 +21,7 @@ use crate::limits;
 use crate::recorder::SharedRecorder;
 use crate::runtime::{Failure, Grants, Runtime, RuntimeOptions, Script, SessionClock};
 use crate::startup::blocking;
+use crate::typescript::{NotTypeScript, Stripped};
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -51,17 +52,36 @@ pub(crate) struct Part {
     pub(crate) flags: u32,
 }
 
-/// A source, and its SHA-256.
+/// A source, what is compiled of it, and the SHA-256 of either.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    pub(crate) text: Arc<[u8]>,
+    /// Without types, of TypeScript; or why that is none.
+    pub(crate) text: Stripped,
+    pub(crate) bytes: u64,
     pub(super) sha256: [u8; 32],
+    /// Of what is compiled.
+    pub(super) compiled_sha256: [u8; 32],
 }
 
 impl From<Vec<u8>> for Source {
     fn from(text: Vec<u8>) -> Self {
-        let sha256 = Sha256::digest(&text).into();
-        Self { text: text.into(), sha256 }
+        let (bytes, sha256) = (text.len() as u64, Sha256::digest(&text).into());
+        Self { text: Ok(text.into()), bytes, sha256, compiled_sha256: sha256 }
+    }
+}
+
+impl Source {
+    /// The source of which that was compiled.
+    pub(crate) fn stripped(self, text: Stripped) -> Self {
+        let compiled_sha256 = match &text {
+            Ok(text) => Sha256::digest(text).into(),
+            Err(refused) => {
+                let refused =
+                    Sha256::new_with_prefix(b"refused\0").chain_update(refused.answer(""));
+                refused.finalize().into()
+            }
+        };
+        Self { text, compiled_sha256, ..self }
     }
 }
 
@@ -84,6 +104,13 @@ pub(crate) struct BrokenPart {
     pub(crate) events: Vec<EventPayload>,
     /// What stopped the compiler, when it was not the script's syntax.
     pub(crate) failure: Option<Failure>,
+}
+
+impl BrokenPart {
+    /// TypeScript that is none, in a file of this name.
+    pub(crate) fn of_syntax(index: usize, refused: &NotTypeScript, name: &str) -> Self {
+        Self { index, events: vec![refused.exception(name)], failure: None }
+    }
 }
 
 /// The modules that are held ready, by the hash of what they were made of.
@@ -197,7 +224,14 @@ async fn compile(
     let mut runtime = Runtime::new(engine, place, options).await?;
     let mut compiled = Vec::with_capacity(scripts.parts.len());
     for (index, part) in scripts.parts.iter().enumerate() {
-        match compile_part(&mut runtime, part, limits).await {
+        let text = match &part.source.text {
+            Ok(text) => text,
+            Err(refused) => {
+                let broken = BrokenPart::of_syntax(index, refused, &part.name);
+                return Ok((compiled, Some(broken)));
+            }
+        };
+        match compile_part(&mut runtime, part, text, limits).await {
             Ok(bytecode) => compiled.push(bytecode),
             Err((events, failure)) => {
                 return Ok((compiled, Some(BrokenPart { index, events, failure })));
@@ -210,12 +244,13 @@ async fn compile(
 async fn compile_part(
     runtime: &mut Runtime,
     part: &Part,
+    source: &[u8],
     limits: &Limits,
 ) -> Result<Vec<u8>, (Vec<EventPayload>, Option<Failure>)> {
     let recorder = SharedRecorder::new(ExecutionId::new(), limits, None);
     let fuel = limits::fuel(limits);
     runtime.begin(fuel, recorder.clone());
-    let script = Script { name: &part.name, source: &part.source.text, flags: part.flags };
+    let script = Script { name: &part.name, source, flags: part.flags };
     let compiled = runtime.compile(script).await;
     runtime.end(fuel);
     let events = || recorder.lock().events().iter().map(|event| event.payload.clone()).collect();

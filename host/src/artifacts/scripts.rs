@@ -27,7 +27,7 @@ impl Scripts {
             } else {
                 SourceKind::StartupFile
             },
-            bytes: part.source.text.len() as u64,
+            bytes: part.source.bytes,
             sha256: hex(&part.source.sha256),
         };
         self.parts.iter().enumerate().map(source).collect()
@@ -42,7 +42,7 @@ impl Scripts {
         for part in &self.parts {
             hash.update((part.name.len() as u64).to_le_bytes());
             hash.update(&part.name);
-            hash.update(part.source.sha256);
+            hash.update(part.source.compiled_sha256);
             hash.update(part.flags.to_le_bytes());
         }
         hash.finalize().into()

@@ -19,19 +19,19 @@ use wasmtime::{Engine, Module};
 const HASH_BYTES: usize = 32;
 
 /// A folder of compiled modules that belongs to this user alone.
-pub(super) struct ModuleCache {
+pub(crate) struct ModuleCache {
     folder: Option<PathBuf>,
 }
 
 impl ModuleCache {
     /// A cache in `folder`, or none.
-    pub(super) fn new(folder: Option<PathBuf>) -> Self {
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
         Self { folder }
     }
 
     /// The compiled form of what is made of `source`, from the cache when it is there; it is the same of
     /// the same source for as long as its name is.
-    pub(super) fn load_or_compile<'a>(
+    pub(crate) fn load_or_compile<'a>(
         &self,
         engine: &Engine,
         name: &str,

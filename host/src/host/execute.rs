@@ -4,6 +4,7 @@
 //! retired, whatever became of the one it was first told of.
 
 use super::Host;
+use crate::artifacts::BrokenPart;
 use crate::error::HostError;
 use crate::execution::{Finished, Run, Spec, Work};
 use crate::grants::modules;
@@ -13,6 +14,7 @@ use crate::recorder::Observer;
 use crate::runtime::Script;
 use crate::scheduler::Admission;
 use crate::startup::{blocking, read_file};
+use crate::typescript::{Kind, Stripped, is_typescript};
 use crate::worktree::WorktreePath;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -136,17 +138,27 @@ impl Host {
             // It was closed, or its last commit failed, before this execution had its turn.
             (live, turn) = self.enter(live.id).await?;
         };
-        let settings = &slot.session.template.settings;
-        let mut flags = if settings.runtime.strict { script_flags::STRICT } else { 0 };
+        let runtime = slot.session.template.settings.runtime;
+        let mut flags = if runtime.strict { script_flags::STRICT } else { 0 };
         let (spec, name, source, inputs) = match source {
             Source::Repl { input } => {
                 let source = input.clone().into_bytes();
+                let source = if runtime.typescript {
+                    self.stripped(&live, source, Kind::Line).await?
+                } else {
+                    Ok(source.into())
+                };
                 flags |= script_flags::REPL;
                 (Spec::repl(input), REPL_NAME.to_owned(), source, None)
             }
             Source::File { path, args, env } => {
                 let (source, format) = self.script(&live, &mut slot, &path).await?;
                 flags |= format_flags(format);
+                let source = if is_typescript(&path) {
+                    self.stripped(&live, source, Kind::File).await?
+                } else {
+                    Ok(source.into())
+                };
                 // What the request says of a name counts.
                 let mut variables = self.grantable().secrets(&slot.session).variables;
                 variables.extend(env.clone());
@@ -162,8 +174,16 @@ impl Host {
             observer,
             then: None,
         };
-        let script = Script { name: &name, source: &source, flags };
-        let finished = run.run(spec, Work::Script { script, inputs }).await;
+        let finished = match source {
+            Ok(source) => {
+                let script = Script { name: &name, source: &source, flags };
+                run.run(spec, Work::Script { script, inputs }).await
+            }
+            Err(refused) => {
+                let broken = BrokenPart::of_syntax(0, &refused, &name);
+                run.run(spec, Work::Broken(&broken)).await
+            }
+        };
         live.touch();
         drop((slot, turn));
         finished
@@ -178,23 +198,41 @@ impl Host {
     ) -> Result<(Vec<u8>, ModuleFormat), HostError> {
         let max_bytes = limits::memory_bytes(&slot.session.template.settings.limits);
         let (worktree, path) = (slot.worktree(self).await?, path.to_owned());
-        let modules = modules(&slot.session.template, &worktree);
+        let modules = modules(&slot.session.template, &worktree, self.typescript());
         let read = blocking(move || {
             let source = read_file(&worktree, &path, max_bytes)?;
             let format = WorktreePath::strict(&path).map(|path| modules.entry_format(&path));
             Ok((source, format.unwrap_or(ModuleFormat::CommonJs)))
         });
-        // A file system may take its time; closing the session does not wait for it.
-        tokio::select! {
-            biased;
-            source = read => source?,
-            closing = live.closed() => Err(match closing {
-                Closing::HostStops => HostError::Stopping,
-                Closing::No | Closing::ByClient | Closing::ByTtl => {
-                    HostError::SessionNotReady { id: live.id, status: SessionStatus::Closed }
-                }
-            }),
-        }
+        // A file system may take its time.
+        unless_closed(live, read).await?
+    }
+
+    /// A source without its types.
+    async fn stripped(
+        &self,
+        live: &LiveSession,
+        source: Vec<u8>,
+        kind: Kind,
+    ) -> Result<Stripped, HostError> {
+        unless_closed(live, self.typescript().strip(source, kind)).await
+    }
+}
+
+/// What work gives that closing the session does not wait for.
+async fn unless_closed<R>(
+    live: &LiveSession,
+    work: impl Future<Output = Result<R, HostError>>,
+) -> Result<R, HostError> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        closing = live.closed() => Err(match closing {
+            Closing::HostStops => HostError::Stopping,
+            Closing::No | Closing::ByClient | Closing::ByTtl => {
+                HostError::SessionNotReady { id: live.id, status: SessionStatus::Closed }
+            }
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::calls::{Called, Calls};
 use crate::modules::{Asking, Modules};
 use crate::recorder::cut_short;
+use crate::typescript::{Kind, is_typescript};
 use std::sync::Arc;
 use vm_guest::abi::{Operation, resolve_flags};
 
@@ -17,15 +18,33 @@ pub(super) async fn call(
     flags: u32,
     name: String,
 ) -> Called {
+    if operation == Operation::ModuleSource && is_typescript(&name) {
+        return stripped(calls, modules, name).await;
+    }
     calls
         .make(move || match operation {
             Operation::ModuleResolve => resolve(&modules, flags, &name),
-            Operation::ModuleSource => modules
-                .source(&name)
-                .map_err(|error| format!("{}\ncannot load '{name}': {error}", error.code())),
+            Operation::ModuleSource => source(&modules, &name),
             _ => Err("EINVAL\nnot an operation on modules".to_owned()),
         })
         .await
+}
+
+fn source(modules: &Modules, name: &str) -> Called {
+    let source = modules.source(name);
+    source.map_err(|error| format!("{}\ncannot load '{name}': {error}", error.code()))
+}
+
+/// The source of a TypeScript module without its types.
+async fn stripped(calls: &Calls, modules: Arc<Modules>, name: String) -> Called {
+    let typescript = modules.typescript().clone();
+    let path = name.clone();
+    let source = calls.make(move || source(&modules, &path)).await?;
+    match typescript.strip(source, Kind::File).await {
+        Ok(Ok(text)) => Ok(text.to_vec()),
+        Ok(Err(refused)) => Err(refused.answer(&name)),
+        Err(error) => Err(format!("EIO\ncannot load '{name}': {error}")),
+    }
 }
 
 fn resolve(modules: &Modules, flags: u32, name: &str) -> Called {

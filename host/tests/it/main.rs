@@ -23,5 +23,6 @@ mod sessions;
 mod startup;
 mod timers;
 mod transactions;
+mod typescript;
 mod values;
 mod web;

@@ -6,3 +6,4 @@ mod libs;
 mod repl;
 mod run;
 mod serve;
+mod typescript;
