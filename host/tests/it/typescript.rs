@@ -60,7 +60,7 @@ fn typed() -> Template {
 async fn every_form_that_can_be_erased_is() {
     let test = TestHost::start().await;
     let template = template();
-    drop(test.session(template.clone()).await);
+    test.session(template.clone()).await;
     for (source, expected) in [
         (
             "let a: number = 1, b!: string; const c = a as unknown as 2; [a, b, c]",
@@ -112,14 +112,14 @@ async fn every_form_that_can_be_erased_is() {
         // What could end or go on with a line that has lost its types.
         ("let a = 9\ntype B = 1\n;[a]", "[ 9 ]"),
         ("let a = 10\nlet b = a as any\n;(b)", "10"),
-        ("const f = (): number\n=> 11; f()", "11"),
+        ("const f = (x: 1): {\n  n: number;\n} => ({ n: 11 }); f(1).n", "11"),
         ("const f = <\nT\n>(x: T) => x; f(12)", "12"),
         ("function f() { return a as\nnumber } var a = 13; f()", "13"),
         ("class A { static x = 14\n readonly ['y'] = 15 } A.x + new A().y", "29"),
         ("let x = 1\ninterface B {}\n(x)", "1"),
         ("if (true) type X = 1\n16", "16"),
         ("var type = 17, declare = 1, as = 1, namespace = 1, abstract = 1; type", "17"),
-        ("const a = 1, b = 2, c = 0; [a < b, b > (c)]", "[ true, true ]"),
+        ("const a = 1, b = 2, c = 0; [a < b, b > c]", "[ true, true ]"),
         ("#!/usr/bin/env node\nlet x: number = 18; x", "18"),
         ("\u{feff}let x: number = 19; x", "19"),
         ("let x: 'ä𝒳' = 'ä𝒳' as any; x", "'ä𝒳'"),
@@ -160,8 +160,9 @@ new Caller<number>().call(1 satisfies number);
     assert_eq!(message, "Error: boom");
     let frames: Vec<_> = stack.lines().skip(1).collect();
     assert_eq!(frames[0], format!("    at fail (app/thrower.mts:{})", position(thrower, "Error(")));
-    assert!(frames[1].starts_with("    at call (app/caller.ts:5:"), "{stack}");
-    assert!(frames[2].contains("(app/caller.ts:7:"), "{stack}");
+    assert_eq!(frames[1], format!("    at call (app/caller.ts:{})", position(caller, "chosen!)")));
+    let outermost = format!("    at <anonymous> (app/caller.ts:{})", position(caller, "call(1"));
+    assert_eq!(frames[2], outermost);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,7 +279,7 @@ async fn deep_and_twisted_sources_are_refused_and_the_host_goes_on() {
         let (message, stack) = thrown(&test, session, "deep.ts").await;
         assert!(message.starts_with("SyntaxError: "), "{start}: {message}");
         assert!(stack.contains("\n    at deep.ts"), "{start}: {stack}");
-        assert!(began.elapsed() < Duration::from_secs(60), "{start}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{start}: {:?}", began.elapsed());
     }
     let nested = format!("var a: number = {}1{}; a", "(".repeat(200), ")".repeat(200));
     test.file("deep.ts", nested);
