@@ -95,10 +95,7 @@ fn a_name_longer_than_the_bound_is_refused() {
 fn a_library_is_read_from_its_file() {
     let (folder, libraries) = folder();
     fs::write(folder.path().join("@scope__a-1.0.0.js"), "source").unwrap();
-    assert_eq!(
-        &**libraries.read(&name("@scope__a-1.0.0"), 6).unwrap().text.as_ref().unwrap(),
-        b"source"
-    );
+    assert_eq!(*libraries.read(&name("@scope__a-1.0.0"), 6).unwrap().text.unwrap(), *b"source");
     let read = libraries.read(&name("@scope__a-1.0.0"), 5);
     let Err(LibraryError::File { name: library, source: FileError::TooLarge { limit: 5 } }) = read
     else {
@@ -160,7 +157,7 @@ fn a_folder_that_does_not_exist_has_no_libraries_until_it_is_made() {
     fs::create_dir(&path).unwrap();
     fs::write(path.join("a-1.js"), "source").unwrap();
     assert_eq!(libraries.list().unwrap(), [name("a-1")]);
-    assert_eq!(&**libraries.read(&name("a-1"), 9).unwrap().text.as_ref().unwrap(), b"source");
+    assert_eq!(*libraries.read(&name("a-1"), 9).unwrap().text.unwrap(), *b"source");
 }
 
 #[test]
