@@ -241,8 +241,8 @@ async fn sizes_counts_and_times_are_bounded() {
     };
     let server = Server::start(move |asked, stream| match asked.path.as_str() {
         "/bomb" => respond(stream, "200 OK", "content-encoding: gzip\r\n", &packed),
-        "/large" => respond(stream, "200 OK", "", &[b'x'; 100_001]),
-        "/fits" => respond(stream, "200 OK", "", &[b'x'; 100_000]),
+        "/large" => respond(stream, "200 OK", "", &vec![b'x'; 100_001]),
+        "/fits" => respond(stream, "200 OK", "", &vec![b'x'; 100_000]),
         "/endless" => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
             while stream.write_all(&[b'x'; 1000]).is_ok() {}
@@ -286,12 +286,12 @@ async fn sizes_counts_and_times_are_bounded() {
 
 /// A server that keeps silent, and says when a client of it is gone.
 fn silent() -> (Server, mpsc::Receiver<()>, mpsc::Receiver<()>) {
-    let (come, came) = mpsc::channel();
-    let (go, gone) = mpsc::channel();
+    let (arrive, came) = mpsc::channel();
+    let (leave, gone) = mpsc::channel();
     let server = Server::start(move |_, stream: &mut TcpStream| {
-        come.send(()).unwrap();
+        arrive.send(()).unwrap();
         let _ = std::io::Read::read(stream, &mut [0; 1]);
-        go.send(()).unwrap();
+        leave.send(()).unwrap();
     });
     (server, came, gone)
 }

@@ -113,7 +113,7 @@ impl Test {
         let metadata =
             Metadata::of(&text).ok_or_else(|| format!("{path} says nothing of itself"))?;
         let skipped = why_skipped(&path, &text, &metadata);
-        Ok(Self { path, metadata, skipped, source })
+        Ok(Self { path, source, metadata, skipped })
     }
 
     /// How often, and how, the suite wants it run.
