@@ -44,7 +44,7 @@ fn programs_with_packages_run_without_a_daemon() {
     let run = |program: &str| folder.run(&["run", dual.join(program).to_str().unwrap()]);
     let shop = run("shop.mjs");
     assert_eq!((shop.code, shop.stderr.as_str()), (0, ""));
-    assert_eq!(shop.stdout, "esm: 19.99 EUR + 5.01 EUR = 25.00 EUR\n27.50 USD\n");
+    assert_eq!(shop.stdout, "esm: 19.99 EUR + 5.01 EUR = 25.00 EUR\n'27.50 USD'\n");
     // Alone the other program finds no rate.
     let books = run("books.cjs");
     assert_eq!(books.code, 1, "{}", books.stderr);

@@ -19,7 +19,10 @@ fn the_catalogues_say_what_templates_may_name() {
     }
     let template = daemon.template();
     let modules = daemon.get("/metadata/modules").is(200);
-    for module in modules.as_array().unwrap() {
+    let kinds = |entry: &serde_json::Value| [entry["kind"].clone(), entry["id"].clone()];
+    let others = modules.as_array().unwrap().iter().filter(|entry| entry["kind"] != "module");
+    assert_eq!(others.map(kinds).collect::<Vec<_>>(), [["env", "env"], ["net", "fetch"]]);
+    for module in modules.as_array().unwrap().iter().filter(|entry| entry["kind"] == "module") {
         daemon
             .post(&format!("/templates/{template}/modules"), json!({"name": module["id"]}))
             .is(201);

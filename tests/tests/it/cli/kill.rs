@@ -10,7 +10,7 @@ use vm_storage::{
 #[test]
 fn an_execution_that_ran_when_the_host_was_killed_is_found_stopped() {
     let folder = Folder::with_script(
-        "console.log('before'); const end = Date.now() + 300; while (Date.now() < end);
+        "console.log('before'); const end = Date.now() + 3000; while (Date.now() < end);
          console.log('checkpointed'); for (;;);",
     );
     let args = ["run", "app.js", "--db", "vm.redb", "--cpu-ms", "3600000", "--wall-ms", "3600000"];
