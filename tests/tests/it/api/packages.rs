@@ -49,6 +49,10 @@ fn programs_with_packages_run_without_a_daemon() {
     let books = run("books.cjs");
     assert_eq!(books.code, 1, "{}", books.stderr);
     assert_eq!(books.stdout, "cjs: 10.00 EUR + -2.50 EUR = 7.50 EUR\n3 made here\n");
-    assert!(books.stderr.starts_with("RangeError: no rate from EUR to USD\n"), "{}", books.stderr);
+    assert!(
+        books.stderr.starts_with("Uncaught RangeError: no rate from EUR to USD\n"),
+        "{}",
+        books.stderr
+    );
     assert!(books.stderr.contains("node_modules/money/rates.cjs:7:"), "{}", books.stderr);
 }
