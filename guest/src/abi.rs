@@ -226,6 +226,20 @@ numbered!(
         /// answers its exit status, or 256 more than the signal that ended it, and the length of its
         /// output, both little-endian in four bytes, then its output, then its errors.
         ExecRun = 14,
+        /// Runs statements in the database named; the data is the statement and its parameters, the
+        /// answer how much it changed (see `host/src/database/wire.rs`).
+        DbExec = 30,
+        /// The same of one statement; answers its rows.
+        DbQuery = 31,
+        /// Opens a database anew.
+        DbOpen = 32,
+        /// Closes it, and forgets the one in memory.
+        DbClose = 33,
+        /// Gives a part of the database in memory, which the guest keeps between executions.
+        DbRestore = 34,
+        /// Closes what is open, and answers what was changed of the one in memory: its length, then
+        /// blocks of 4096 bytes, each behind its number; both in four bytes, little-endian.
+        DbKeep = 35,
     }
 );
 
@@ -261,6 +275,12 @@ numbered!(
 pub mod resolve_flags {
     /// It is asked for by `require`, not by `import`.
     pub const REQUIRE: u32 = 1;
+}
+
+/// Flags of [`Operation::DbRestore`].
+pub mod database_flags {
+    /// It is the first part: what was there before is forgotten.
+    pub const FIRST: u32 = 1;
 }
 
 /// Flags of [`Operation::FsReadDir`].

@@ -11,14 +11,25 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vm_storage::{CapabilityKind, TemplateSnapshot};
 
+use crate::database::literal_paths;
 use crate::imports::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
-use crate::worktree::WorktreePath;
+use crate::worktree::{LiteralPath, WorktreePath};
 
 /// Name of the native module of files, and of the capabilities that configure it.
 pub(crate) const FS: &str = "fs";
 
 /// Name of the native module of programs, and of the capabilities that configure it.
 pub(crate) const EXEC: &str = "exec";
+
+/// Name of the native module of databases, and of the capabilities that configure it.
+pub(crate) const DATABASE: &str = "database";
+
+/// Rows that a query may give, and bytes, unless a config says less.
+pub(crate) const MAX_ROWS: u64 = 1_000_000;
+pub(crate) const MAX_RESULT_BYTES: u64 = 16 << 20;
+/// Bytes that a database's file may have, unless a config says otherwise, and the most that one may say.
+pub(crate) const DEFAULT_FILE_BYTES: u64 = 1 << 30;
+const MAX_FILE_BYTES: u64 = 1 << 40;
 
 /// Programs that one config may list.
 const MAX_PROGRAMS: usize = 64;
@@ -62,6 +73,39 @@ impl Default for ExecConfig {
     }
 }
 
+/// Config of a capability of kind `module` named `database`. A file may be used when one of the
+/// template's capabilities lists it, and written when one that lists it says so; the least of each limit
+/// counts. `:memory:` needs none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct DatabaseConfig {
+    /// Files, relative to the worktree, or folders with all beneath them, that may be used.
+    pub(crate) files: Vec<String>,
+    /// Whether they may be made and changed.
+    pub(crate) write: bool,
+    /// Rows that a query may give.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) max_rows: u64,
+    /// Bytes that the rows of a query may have.
+    #[schemars(range(min = 1, max = 16_777_216))]
+    pub(crate) max_result_bytes: u64,
+    /// Bytes that a file may grow to.
+    #[schemars(range(min = 1, max = 1_099_511_627_776_u64))]
+    pub(crate) max_file_bytes: u64,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            write: false,
+            max_rows: MAX_ROWS,
+            max_result_bytes: MAX_RESULT_BYTES,
+            max_file_bytes: DEFAULT_FILE_BYTES,
+        }
+    }
+}
+
 /// What is wrong with a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
@@ -79,6 +123,8 @@ pub fn check_config(kind: CapabilityKind, name: &str, config: &Value) -> Result<
         strictly::<FsConfig>(config)?.check()
     } else if is_exec(kind, name) {
         strictly::<ExecConfig>(config)?.check()
+    } else if is_database(kind, name) {
+        strictly::<DatabaseConfig>(config)?.check()
     } else {
         Ok(())
     }
@@ -89,6 +135,7 @@ pub fn config_schema(module: &str) -> Option<Value> {
     match module {
         FS => Some(schemars::schema_for!(FsConfig).to_value()),
         EXEC => Some(schemars::schema_for!(ExecConfig).to_value()),
+        DATABASE => Some(schemars::schema_for!(DatabaseConfig).to_value()),
         _ => None,
     }
 }
@@ -116,6 +163,59 @@ pub(crate) fn exec_config(template: &TemplateSnapshot) -> ExecConfig {
         })
         .reduce(ExecConfig::and)
         .unwrap_or_default()
+}
+
+/// The configs of a session's enabled capabilities for databases.
+pub(crate) fn database_configs(template: &TemplateSnapshot) -> Vec<DatabaseConfig> {
+    let granting = template.capabilities.iter();
+    granting
+        .filter(|capability| capability.enabled && is_database(capability.kind, &capability.name))
+        .map(|capability| {
+            let config: Option<DatabaseConfig> = leniently(&capability.config);
+            config.filter(|config| config.check().is_ok()).unwrap_or_default()
+        })
+        .collect()
+}
+
+fn is_database(kind: CapabilityKind, name: &str) -> bool {
+    kind == CapabilityKind::Module && name == DATABASE
+}
+
+impl DatabaseConfig {
+    /// Whether it lists a file.
+    pub(crate) fn has_file(&self, path: &LiteralPath) -> bool {
+        literal_paths(&self.files).any(|listed| path.is_beneath(&listed))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_paths("files", &self.files)?;
+        for (field, value, most) in [
+            ("max_rows", self.max_rows, MAX_ROWS),
+            ("max_result_bytes", self.max_result_bytes, MAX_RESULT_BYTES),
+            ("max_file_bytes", self.max_file_bytes, MAX_FILE_BYTES),
+        ] {
+            if !(1..=most).contains(&value) {
+                let reason = format!("must be from 1 to {most}");
+                return Err(ConfigError { path: format!("config.{field}"), reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks a list of paths relative to the worktree.
+fn check_paths(field: &str, paths: &[String]) -> Result<(), ConfigError> {
+    if paths.len() > MAX_PREFIXES {
+        let reason = format!("may have {MAX_PREFIXES} paths, not {}", paths.len());
+        return Err(ConfigError { path: format!("config.{field}"), reason });
+    }
+    for (index, path) in paths.iter().enumerate() {
+        WorktreePath::strict(path).map_err(|error| ConfigError {
+            path: format!("config.{field}[{index}]"),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(())
 }
 
 fn is_exec(kind: CapabilityKind, name: &str) -> bool {
@@ -169,19 +269,8 @@ impl FsConfig {
 
     fn check(&self) -> Result<(), ConfigError> {
         let allow = self.allow.as_deref().unwrap_or_default();
-        for (field, prefixes) in [("allow", allow), ("deny", &self.deny)] {
-            if prefixes.len() > MAX_PREFIXES {
-                let reason = format!("may have {MAX_PREFIXES} paths, not {}", prefixes.len());
-                return Err(ConfigError { path: format!("config.{field}"), reason });
-            }
-            for (index, prefix) in prefixes.iter().enumerate() {
-                WorktreePath::strict(prefix).map_err(|error| ConfigError {
-                    path: format!("config.{field}[{index}]"),
-                    reason: error.to_string(),
-                })?;
-            }
-        }
-        Ok(())
+        check_paths("allow", allow)?;
+        check_paths("deny", &self.deny)
     }
 }
 
@@ -252,6 +341,18 @@ mod tests {
         ] {
             let error = check(bad.clone()).unwrap_err();
             assert_eq!(error.path, path, "{bad}: {error}");
+        }
+        let check = |config: Value| check_config(CapabilityKind::Module, DATABASE, &config);
+        check(json!({"files": ["data/app.db", "db/"], "write": true, "max_rows": 5})).unwrap();
+        for (bad, path) in [
+            (json!({"files": "x"}), "config.files"),
+            (json!({"files": ["a", "/etc"]}), "config.files[1]"),
+            (json!({"max_rows": 0}), "config.max_rows"),
+            (json!({"max_result_bytes": 16_777_217}), "config.max_result_bytes"),
+            (json!({"max_file_bytes": 0}), "config.max_file_bytes"),
+            (json!({"file": []}), "config.file"),
+        ] {
+            assert_eq!(check(bad.clone()).unwrap_err().path, path, "{bad}");
         }
         let anything = json!({"whatever": 1});
         check_config(CapabilityKind::Module, "console", &anything).unwrap();

@@ -2,7 +2,8 @@
 //!
 //! Invariant: nothing is granted that the template does not say.
 
-use crate::capabilities::{EXEC, FS, exec_config, fs_configs};
+use crate::capabilities::{DATABASE, EXEC, FS, database_configs, exec_config, fs_configs};
+use crate::database::Databases;
 use crate::engine::Guest;
 use crate::imports::{Calls, Exec, Files};
 use crate::limits;
@@ -28,6 +29,9 @@ pub(crate) fn runtime_options(
         .then(|| Exec::new(Arc::clone(programs), Arc::clone(worktree), exec_config(template)));
     let files =
         has(FS).then(|| Files::new(Arc::clone(worktree), &fs_configs(template), max_memory_bytes));
+    let databases = has(DATABASE).then(|| {
+        Databases::new(Arc::clone(worktree), database_configs(template), max_memory_bytes)
+    });
     RuntimeOptions {
         guest,
         clock: SessionClock::of(session),
@@ -36,6 +40,7 @@ pub(crate) fn runtime_options(
             modules: template.modules.clone(),
             files,
             worktree_modules: Some(Arc::new(modules(template, worktree))),
+            databases,
             programs,
             calls: Calls::new(),
             audit: template.settings.runtime.audit,

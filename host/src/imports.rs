@@ -5,6 +5,7 @@
 
 mod account;
 mod calls;
+mod database;
 pub(crate) mod decode;
 mod exec;
 mod files;
@@ -14,7 +15,7 @@ mod sources;
 mod wait;
 mod witness;
 
-pub(crate) use account::{Account, MAX_BYTES, MAX_CALLS};
+pub(crate) use account::{Account, MAX_BYTES, MAX_CALLS, MAX_STATEMENTS};
 use calls::Called;
 pub(crate) use calls::Calls;
 pub(crate) use exec::{DEFAULT_OUTPUT_BYTES, Exec, MAX_OUTPUT_BYTES};
@@ -106,6 +107,7 @@ async fn call(mut caller: Caller<'_, State>, args: CallArgs) -> wasmtime::Result
         (Ok(()), Some(name)) => {
             let grants = caller.data().grants().clone();
             let (sent, since) = (data.len(), Instant::now());
+            let shown = if grants.audit { database::shown(operation, &data) } else { String::new() };
             let answer = grants.answer(operation, flags, &name, data).await;
             caller.data_mut().account().leave(&answer, since.elapsed());
             if let Some(witness) = caller.data_mut().witness() {
@@ -114,7 +116,8 @@ async fn call(mut caller: Caller<'_, State>, args: CallArgs) -> wasmtime::Result
             if grants.audit
                 && let Some(recorder) = caller.data().recorder()
             {
-                let message = account::told(operation, &name, sent, &answer);
+                let name = [name.as_str(), &shown].join("\0");
+                let message = account::told(operation, name.trim_end_matches('\0'), sent, &answer);
                 let event = EventPayload::System { message, level: ConsoleLevel::Info };
                 recorder.lock().push(event).map_err(wasmtime::Error::new)?;
             }
@@ -151,6 +154,17 @@ impl Grants {
             },
             Operation::ExecRun => match &self.programs {
                 Some(programs) => programs.call(&self.calls, name).await,
+                None => Err(DENIED.to_owned()),
+            },
+            Operation::DbExec
+            | Operation::DbQuery
+            | Operation::DbOpen
+            | Operation::DbClose
+            | Operation::DbRestore
+            | Operation::DbKeep => match &self.databases {
+                Some(databases) => {
+                    databases.answer(&self.calls, operation, flags, name.to_owned(), data).await
+                }
                 None => Err(DENIED.to_owned()),
             },
             // Files are not reached through a module that the template lacks, even by a guest that

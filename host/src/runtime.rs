@@ -203,6 +203,7 @@ impl Runtime {
     /// Ends what [`Runtime::begin`] began; gives the fuel used of `fuel`.
     pub(crate) fn end(&mut self, fuel: u64) -> u64 {
         self.store.data().recorder.set(None);
+        self.store.data_mut().end_execution();
         // None is used where nothing is metered.
         fuel.saturating_sub(fuel::left(&mut self.store).unwrap_or(fuel))
     }

@@ -51,6 +51,15 @@ pub(crate) enum Operation {
     FsRealPath = 13,
     /// A program and its arguments with NULs between them.
     ExecRun = 14,
+    /// Statements, in the database named.
+    DbExec = 30,
+    DbQuery = 31,
+    /// Opens it anew.
+    DbOpen = 32,
+    DbClose = 33,
+    /// Gives pages of the database in memory, and takes those that changed.
+    DbRestore = 34,
+    DbKeep = 35,
 }
 
 #[link(wasm_import_module = "vm")]
@@ -268,6 +277,7 @@ extern "C" fn vm_run(pointer: *mut u8, len: usize) {
 #[unsafe(no_mangle)]
 extern "C" fn vm_drain(flags: u32) -> u32 {
     let outcome = evaluate::drain(flags) as u32;
+    crate::require::database::keep();
     crate::reserve::end();
     outcome
 }

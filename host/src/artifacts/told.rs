@@ -67,6 +67,12 @@ impl ArtifactInput {
                 | Operation::FsRename
                 | Operation::FsRemoveDir
                 | Operation::ExecRun
+                | Operation::DbExec
+                | Operation::DbQuery
+                | Operation::DbOpen
+                | Operation::DbClose
+                | Operation::DbRestore
+                | Operation::DbKeep
                 | Operation::FsUnlink,
             )
             | Err(_) => "other",

@@ -76,6 +76,9 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
     let name = if name.len > MAX_NAME_BYTES { None } else { Some(name.text(memory)?) };
     let data = match operation {
         Operation::FsWrite | Operation::FsAppend => data.bytes(memory)?.to_vec(),
+        Operation::DbExec | Operation::DbQuery | Operation::DbRestore => {
+            data.bytes(memory)?.to_vec()
+        }
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists
@@ -87,6 +90,9 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         | Operation::FsRemoveDir
         | Operation::FsRealPath
         | Operation::ExecRun
+        | Operation::DbOpen
+        | Operation::DbClose
+        | Operation::DbKeep
         | Operation::ModuleResolve
         | Operation::ModuleSource => Vec::new(),
     };

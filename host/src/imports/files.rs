@@ -212,7 +212,13 @@ impl Files {
             Operation::Require
             | Operation::ModuleResolve
             | Operation::ModuleSource
-            | Operation::ExecRun => Err(FileError::NotFound),
+            | Operation::ExecRun
+            | Operation::DbExec
+            | Operation::DbQuery
+            | Operation::DbOpen
+            | Operation::DbClose
+            | Operation::DbRestore
+            | Operation::DbKeep => Err(FileError::NotFound),
         }
     }
 
@@ -289,7 +295,13 @@ impl Files {
             Operation::Require
             | Operation::ModuleResolve
             | Operation::ModuleSource
-            | Operation::ExecRun => Err(FileError::NotFound),
+            | Operation::ExecRun
+            | Operation::DbExec
+            | Operation::DbQuery
+            | Operation::DbOpen
+            | Operation::DbClose
+            | Operation::DbRestore
+            | Operation::DbKeep => Err(FileError::NotFound),
         }
     }
 
@@ -371,7 +383,13 @@ pub(super) fn changes_files(operation: Operation) -> bool {
         | Operation::FsRename
         | Operation::FsRemoveDir
         | Operation::FsUnlink
-        | Operation::ExecRun => true,
+        | Operation::ExecRun
+        | Operation::DbExec
+        | Operation::DbQuery
+        | Operation::DbOpen
+        | Operation::DbClose
+        | Operation::DbRestore
+        | Operation::DbKeep => true,
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists

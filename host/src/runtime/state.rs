@@ -9,6 +9,7 @@ use super::fuel::Fuel;
 use crate::imports::{
     Account, Calls, CurrentRecorder, Exec, Files, OutputSink, Unrepeatable, Witness,
 };
+use crate::database::Databases;
 use crate::limits::MemoryLimiter;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
@@ -64,6 +65,8 @@ pub(crate) struct Grants {
     pub(crate) files: Option<Files>,
     /// The worktree's modules; none where there is no worktree.
     pub(crate) worktree_modules: Option<Arc<Modules>>,
+    /// Databases; none without the `database` module.
+    pub(crate) databases: Option<Databases>,
     /// Programs; none without the `exec` module.
     pub(crate) programs: Option<Exec>,
     /// What of all this is under way.
@@ -79,6 +82,7 @@ impl Grants {
             modules: Vec::new(),
             files: None,
             worktree_modules: None,
+            databases: None,
             programs: None,
             calls: Calls::new(),
             audit: false,
@@ -181,6 +185,14 @@ impl State {
         self.account = Account::default();
         if let Some(files) = &self.grants.files {
             files.begin();
+        }
+        self.end_execution();
+    }
+
+    /// Lets go of what the execution held in the host.
+    pub(super) fn end_execution(&mut self) {
+        if let Some(databases) = &self.grants.databases {
+            databases.end_execution();
         }
     }
 

@@ -68,7 +68,13 @@ fn syscall(operation: Operation) -> &'static str {
         Operation::Require
         | Operation::ModuleResolve
         | Operation::ModuleSource
-        | Operation::ExecRun => "require",
+        | Operation::ExecRun
+        | Operation::DbExec
+        | Operation::DbQuery
+        | Operation::DbOpen
+        | Operation::DbClose
+        | Operation::DbRestore
+        | Operation::DbKeep => "require",
         Operation::FsRead | Operation::FsWrite | Operation::FsAppend => "open",
         Operation::FsExists => "access",
         Operation::FsReadDir => "scandir",
