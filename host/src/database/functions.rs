@@ -2,7 +2,7 @@
 //! script chooses, while nothing can interrupt them: with values of 4 MiB, minutes. These take a time
 //! that is the sum.
 //!
-//! Invariant: they give what SQLite's give.
+//! Invariant: they give what SQLite's give, but for a last digit that some doubles have and need not.
 
 use super::guard::MAX_VALUE_BYTES;
 use memchr::memmem;
@@ -34,24 +34,25 @@ fn text(value: ValueRef<'_>) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// A number as SQLite writes it: 15 digits, and always a point.
+/// A number as SQLite writes it: the digits that tell it from others, and always a point.
 fn real(number: f64) -> String {
+    if number == 0.0 {
+        return "0.0".to_owned();
+    }
     if number.is_infinite() {
         return if number > 0.0 { "Inf" } else { "-Inf" }.to_owned();
     }
-    let scientific = format!("{number:.14e}");
+    let with_point = |text: &str| {
+        if text.contains('.') { text.to_owned() } else { format!("{text}.0") }
+    };
+    let scientific = format!("{number:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    let with_point = |text: &str| {
-        let short = text.trim_end_matches('0');
-        if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
-    };
-    if !(-5..15).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{}e{sign}{:02}", with_point(digits), exponent.abs());
+    if (-4..17).contains(&exponent) {
+        return with_point(&number.to_string());
     }
-    let after = usize::try_from(14 - exponent).unwrap_or_default();
-    if after == 0 { format!("{number:.0}.0") } else { with_point(&format!("{number:.after$}")) }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", with_point(digits), exponent.abs())
 }
 
 /// Where the second is in the first, from 1; by bytes in two blobs, else by characters.
