@@ -197,7 +197,7 @@ mod tests {
         let decoded = Asked::decode(&whole).unwrap();
         assert_eq!((decoded.heap_bytes, decoded.sql), (7, "SELECT ?"));
         let Params::InOrder(values) = decoded.params else { panic!("they have no names") };
-        let values: Vec<Value> = values.iter().map(|param| param.0.into()).collect();
+        let values: Vec<Value> = values.iter().map(|param| Value::try_from(param.0).unwrap()).collect();
         assert_eq!(values, [Value::Integer(-5), Value::Blob(vec![1, 2])]);
         for cut in 0..whole.len() {
             assert_eq!(Asked::decode(&whole[..cut]).unwrap_err(), Malformed, "{cut}");
