@@ -13,6 +13,9 @@ fuzz_target!(|input: &[u8]| {
         *number = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     }
     let [kind, tag, a, a_len, b, b_len] = numbers;
+    if let Some(bytes) = vm_host::fuzzing::statement(memory) {
+        assert!(bytes <= memory.len());
+    }
     for kind in [kind, kind % 4] {
         // As they are, and brought into the memory, so that both sides of every check are met.
         let len = u32::try_from(memory.len()).unwrap_or(u32::MAX).max(1);

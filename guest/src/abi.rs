@@ -242,6 +242,20 @@ numbered!(
         NetClose = 18,
         /// Answers the environment that the template grants, an object of strings in JSON.
         Env = 19,
+        /// Runs statements in the database named; the data is the statement and its parameters, the
+        /// answer how much it changed (see `host/src/database/wire.rs`).
+        DbExec = 30,
+        /// The same of one statement; answers its rows.
+        DbQuery = 31,
+        /// Opens a database anew.
+        DbOpen = 32,
+        /// Closes it, and forgets the one in memory.
+        DbClose = 33,
+        /// Gives a part of the database in memory, which the guest keeps between executions.
+        DbRestore = 34,
+        /// Closes what is open, and answers what was changed of the one in memory: its length, then
+        /// blocks of 4096 bytes, each behind its number; both in four bytes, little-endian.
+        DbKeep = 35,
     }
 );
 
@@ -287,6 +301,12 @@ pub mod resolve_flags {
 pub mod close_flags {
     /// The number is a ticket's.
     pub const PENDING: u32 = 1;
+}
+
+/// Flags of [`Operation::DbRestore`].
+pub mod database_flags {
+    /// It is the first part: what was there before is forgotten.
+    pub const FIRST: u32 = 1;
 }
 
 /// Flags of [`Operation::FsReadDir`].

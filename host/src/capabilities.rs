@@ -5,11 +5,13 @@
 //!
 //! Leaves to others: what is done with what a config grants.
 
+mod database;
 mod env;
 mod exec;
 mod fs;
 mod net;
 
+pub(crate) use database::{DEFAULT_FILE_BYTES, DatabaseConfig, MAX_RESULT_BYTES, MAX_ROWS};
 pub(crate) use env::EnvConfig;
 pub(crate) use exec::ExecConfig;
 pub(crate) use fs::FsConfig;
@@ -25,6 +27,9 @@ pub(crate) const FS: &str = "fs";
 
 /// Name of the native module of programs, and of the capabilities that configure it.
 pub(crate) const EXEC: &str = "exec";
+
+/// Name of the native module of databases, and of the capabilities that configure it.
+pub(crate) const DATABASE: &str = "database";
 
 /// Name of the capabilities of kind `net`, which let scripts use the global of that name.
 pub(crate) const FETCH: &str = "fetch";
@@ -68,7 +73,13 @@ fn wrong(field: &str, reason: String) -> ConfigError {
 /// Checks the config of a capability that is about to be added; one that no module knows is kept
 /// whatever it says, since it grants nothing.
 pub fn check_config(kind: CapabilityKind, name: &str, config: &Value) -> Result<(), ConfigError> {
-    let checks = [check::<EnvConfig>, check::<ExecConfig>, check::<FsConfig>, check::<NetConfig>];
+    let checks = [
+        check::<DatabaseConfig>,
+        check::<EnvConfig>,
+        check::<ExecConfig>,
+        check::<FsConfig>,
+        check::<NetConfig>,
+    ];
     checks.iter().try_for_each(|check| check(kind, name, config))
 }
 
@@ -80,6 +91,7 @@ fn check<T: Config>(kind: CapabilityKind, name: &str, config: &Value) -> Result<
 /// The JSON schema of the config that a module's capabilities have.
 pub fn config_schema(module: &str) -> Option<Value> {
     match module {
+        DATABASE => Some(schemars::schema_for!(DatabaseConfig).to_value()),
         ENV => Some(schemars::schema_for!(EnvConfig).to_value()),
         EXEC => Some(schemars::schema_for!(ExecConfig).to_value()),
         FETCH => Some(schemars::schema_for!(NetConfig).to_value()),
@@ -167,6 +179,18 @@ mod tests {
         ] {
             let error = check(bad.clone()).unwrap_err();
             assert_eq!(error.path, path, "{bad}: {error}");
+        }
+        let check = |config: Value| check_config(CapabilityKind::Module, DATABASE, &config);
+        check(json!({"files": ["data/app.db", "db/"], "write": true, "max_rows": 5})).unwrap();
+        for (bad, path) in [
+            (json!({"files": "x"}), "config.files"),
+            (json!({"files": ["a", "/etc"]}), "config.files[1]"),
+            (json!({"max_rows": 0}), "config.max_rows"),
+            (json!({"max_result_bytes": 16_777_217}), "config.max_result_bytes"),
+            (json!({"max_file_bytes": 0}), "config.max_file_bytes"),
+            (json!({"file": []}), "config.file"),
+        ] {
+            assert_eq!(check(bad.clone()).unwrap_err().path, path, "{bad}");
         }
         let anything = json!({"whatever": 1});
         check_config(CapabilityKind::Module, "console", &anything).unwrap();

@@ -3,10 +3,14 @@
 //! Invariant: everything listed here works; a name that is not here grants nothing.
 
 pub use crate::capabilities::config_schema;
-use crate::capabilities::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES};
+use crate::capabilities::{
+    DEFAULT_FILE_BYTES, MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES, MAX_RESULT_BYTES,
+    MAX_ROWS,
+};
+use crate::database::{MAX_MEMORY_BYTES, MAX_SCRATCH_BYTES, MAX_SQL_BYTES, MAX_VALUE_BYTES};
 use crate::imports::{
     DEFAULT_OUTPUT_BYTES, MAX_BODIES, MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES, MAX_OUTPUT_BYTES,
-    MAX_PENDING,
+    MAX_PENDING, MAX_STATEMENTS,
 };
 
 /// Something that a template may name.
@@ -23,7 +27,24 @@ pub struct Entry {
 }
 
 /// The native modules, by name.
-pub const MODULES: &[Entry] = &[EXEC, FS];
+pub const MODULES: &[Entry] = &[DATABASE, EXEC, FS];
+
+const DATABASE: Entry = Entry {
+    name: "database",
+    description: "SQLite, in the session's memory (:memory:), or in files of its worktree that a \
+                  capability named database lists.",
+    functions: &["configure", "exec", "query", "close"],
+    limits: &[
+        ("calls_per_execution", MAX_STATEMENTS),
+        ("rows", MAX_ROWS),
+        ("result_bytes", MAX_RESULT_BYTES),
+        ("memory_bytes", MAX_MEMORY_BYTES),
+        ("file_bytes", DEFAULT_FILE_BYTES),
+        ("value_bytes", MAX_VALUE_BYTES),
+        ("sql_bytes", MAX_SQL_BYTES),
+        ("temporary_bytes", MAX_SCRATCH_BYTES),
+    ],
+};
 
 const EXEC: Entry = Entry {
     name: "exec",

@@ -1,5 +1,6 @@
 //! What decodes a guest's bytes, for the fuzz targets alone (feature `fuzzing`).
 
+use crate::database::Asked;
 use crate::imports::decode::{self, Emitted, Span};
 use crate::limits;
 use crate::recorder::SharedRecorder;
@@ -23,4 +24,9 @@ pub fn call(memory: &[u8], numbers: [u32; 5]) -> Option<usize> {
     let (name, data) = (Span { address: a, len: a_len }, Span { address: b, len: b_len });
     let call = decode::call(memory, operation, name, data).ok()?;
     Some(call.name.map_or(0, |name| name.len()) + call.data.len())
+}
+
+/// Decodes a statement for a database as the import `call` does. Gives the bytes of its SQL.
+pub fn statement(data: &[u8]) -> Option<usize> {
+    Asked::decode(data).ok().map(|asked| asked.sql().len())
 }

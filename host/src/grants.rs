@@ -2,7 +2,8 @@
 //!
 //! Invariant: nothing is granted that the template does not say.
 
-use crate::capabilities::{EXEC, EnvConfig, ExecConfig, FS, NetConfig, configs};
+use crate::capabilities::{DATABASE, EXEC, EnvConfig, ExecConfig, FS, NetConfig, configs};
+use crate::database::Databases;
 use crate::engine::Guest;
 use crate::imports::{Calls, Exec, Files, Net};
 use crate::limits;
@@ -52,6 +53,8 @@ pub(crate) fn runtime_options(
     });
     let files =
         has(FS).then(|| Files::new(Arc::clone(worktree), &configs(template), max_memory_bytes));
+    let databases = has(DATABASE)
+        .then(|| Databases::new(Arc::clone(worktree), configs(template), max_memory_bytes));
     let GrantedSecrets { variables, placeholders } = grantable.secrets(session);
     let net = configs::<NetConfig>(template);
     let net = (!net.is_empty()).then(|| Net {
@@ -67,6 +70,7 @@ pub(crate) fn runtime_options(
             modules: template.modules.clone(),
             files,
             worktree_modules: Some(Arc::new(modules(template, worktree, &grantable.typescript))),
+            databases,
             programs,
             net,
             variables: Arc::new(variables),

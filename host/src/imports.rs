@@ -5,6 +5,7 @@
 
 mod account;
 mod calls;
+mod database;
 pub(crate) mod decode;
 mod exec;
 mod files;
@@ -16,7 +17,7 @@ mod sources;
 mod wait;
 mod witness;
 
-pub(crate) use account::{Account, MAX_BYTES, MAX_CALLS};
+pub(crate) use account::{Account, MAX_BYTES, MAX_CALLS, MAX_STATEMENTS};
 use calls::Called;
 pub(crate) use calls::Calls;
 pub(crate) use exec::{DEFAULT_OUTPUT_BYTES, Exec, MAX_OUTPUT_BYTES};
@@ -129,6 +130,7 @@ async fn made(
     };
     let grants = caller.data().grants().clone();
     let (sent, since) = (data.len(), Instant::now());
+    let shown = if grants.audit { database::shown(operation, &data) } else { String::new() };
     let answer = match operation {
         Operation::NetFetch | Operation::NetRead => {
             begun(caller.data_mut(), operation, &name, &data)
@@ -146,7 +148,11 @@ async fn made(
     }
     let is_later = matches!(operation, Operation::NetFetch | Operation::NetRead) && answer.is_ok();
     if !is_later {
-        audit(caller, || account::told(&account::named(operation, &name), sent, &answer))?;
+        audit(caller, || {
+            let name = [name.as_str(), &shown].join("\0");
+            let what = account::named(operation, name.trim_end_matches('\0'));
+            account::told(&what, sent, &answer)
+        })?;
     }
     Ok(answer)
 }
@@ -234,6 +240,17 @@ impl Grants {
             }
             Operation::ExecRun => match &self.programs {
                 Some(programs) => programs.call(&self.calls, name).await,
+                None => Err(DENIED.to_owned()),
+            },
+            Operation::DbExec
+            | Operation::DbQuery
+            | Operation::DbOpen
+            | Operation::DbClose
+            | Operation::DbRestore
+            | Operation::DbKeep => match &self.databases {
+                Some(databases) => {
+                    databases.answer(&self.calls, operation, flags, name.to_owned(), data).await
+                }
                 None => Err(DENIED.to_owned()),
             },
             // Files are not reached through a module that the template lacks, even by a guest that

@@ -42,6 +42,7 @@ pub mod bare;
 mod capabilities;
 pub mod catalogue;
 mod close;
+mod database;
 mod engine;
 mod error;
 mod execution;

@@ -16,6 +16,7 @@ mod error;
 mod literal;
 mod path;
 mod roots;
+mod siblings;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -27,6 +28,7 @@ pub(crate) use literal::LiteralPath;
 pub(crate) use path::WorktreePath;
 pub use path::{PathError, check_path};
 pub(crate) use roots::Roots;
+pub(crate) use siblings::{Opening, Siblings};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt};

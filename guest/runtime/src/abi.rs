@@ -61,6 +61,15 @@ pub(crate) enum Operation {
     NetClose = 18,
     /// The environment that the template grants, as JSON.
     Env = 19,
+    /// Statements, in the database named.
+    DbExec = 30,
+    DbQuery = 31,
+    /// Opens it anew.
+    DbOpen = 32,
+    DbClose = 33,
+    /// Gives pages of the database in memory, and takes those that changed.
+    DbRestore = 34,
+    DbKeep = 35,
 }
 
 #[link(wasm_import_module = "vm")]
@@ -278,6 +287,7 @@ extern "C" fn vm_run(pointer: *mut u8, len: usize) {
 #[unsafe(no_mangle)]
 extern "C" fn vm_drain(flags: u32) -> u32 {
     let outcome = evaluate::drain(flags) as u32;
+    crate::require::database::keep();
     crate::reserve::end();
     outcome
 }

@@ -1,6 +1,7 @@
 //! Native modules, each there only when the session's template has it, which the host is asked at
 //! every call; and those of Node's that grant nothing, which every session has: [`web`].
 
+pub(crate) mod database;
 mod exec;
 mod fs;
 
@@ -16,7 +17,7 @@ thread_local! {
 }
 
 /// The modules that this guest has.
-const NATIVE: [&str; 3] = ["exec", "fs", FS_PROMISES];
+const NATIVE: [&str; 4] = ["database", "exec", "fs", FS_PROMISES];
 /// A part of `fs` under a name of its own.
 const FS_PROMISES: &str = "fs/promises";
 /// What Node's own modules may be named with.
@@ -43,6 +44,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
         return Err(Exception::throw_message(ctx, &message));
     }
     match name {
+        "database" => loaded(ctx, "database", database::module),
         "exec" => loaded(ctx, "exec", exec::module),
         "fs" => loaded(ctx, "fs", fs::module),
         _ => {

@@ -45,6 +45,11 @@ pub(crate) fn end() {
     }
 }
 
+/// Blocks that the arena has given out.
+pub(crate) fn lent() -> usize {
+    ARENA.blocks.get()
+}
+
 /// Memory that is given out from its start to its end, and begun again when all of it is free.
 struct Arena {
     bytes: UnsafeCell<[u8; ARENA_BYTES]>,

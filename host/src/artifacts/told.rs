@@ -72,6 +72,12 @@ impl ArtifactInput {
                 | Operation::NetRead
                 | Operation::NetClose
                 | Operation::Env
+                | Operation::DbExec
+                | Operation::DbQuery
+                | Operation::DbOpen
+                | Operation::DbClose
+                | Operation::DbRestore
+                | Operation::DbKeep
                 | Operation::FsUnlink,
             )
             | Err(_) => "other",

@@ -33,17 +33,19 @@ impl Config for FsConfig {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let allow = self.allow.as_deref().unwrap_or_default();
-        for (field, prefixes) in [("allow", allow), ("deny", &self.deny)] {
-            if prefixes.len() > MAX_PREFIXES {
-                let reason = format!("may have {MAX_PREFIXES} paths, not {}", prefixes.len());
-                return Err(wrong(field, reason));
-            }
-            for (index, prefix) in prefixes.iter().enumerate() {
-                WorktreePath::strict(prefix)
-                    .map_err(|error| wrong(&format!("{field}[{index}]"), error.to_string()))?;
-            }
-        }
-        Ok(())
+        check_paths("allow", self.allow.as_deref().unwrap_or_default())?;
+        check_paths("deny", &self.deny)
     }
+}
+
+/// Checks a list of paths relative to the worktree.
+pub(super) fn check_paths(field: &str, paths: &[String]) -> Result<(), ConfigError> {
+    if paths.len() > MAX_PREFIXES {
+        return Err(wrong(field, format!("may have {MAX_PREFIXES} paths, not {}", paths.len())));
+    }
+    for (index, path) in paths.iter().enumerate() {
+        WorktreePath::strict(path)
+            .map_err(|error| wrong(&format!("{field}[{index}]"), error.to_string()))?;
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! the first past a limit none is made.
 
 use super::Called;
+use super::database::is_of_databases;
 use super::decode::Call;
 use crate::recorder::cut_short;
 use std::time::Duration;
@@ -12,6 +13,9 @@ use vm_storage::HostCalls;
 
 /// Calls of one execution: at some 50 us of processor time each, 5 s.
 pub(crate) const MAX_CALLS: u64 = 100_000;
+/// Calls of one execution from which it may make no statement of a database: a loop that loads a table
+/// row by row makes as many as there are rows, and each is short.
+pub(crate) const MAX_STATEMENTS: u64 = 1_000_000;
 /// Bytes that the calls of one execution may bring in, and as many that they may bring out.
 pub(crate) const MAX_BYTES: u64 = 4 << 30;
 
@@ -35,8 +39,14 @@ impl Account {
     /// Counts a call that is about to be made, unless it may not be.
     pub(super) fn enter(&mut self, call: &Call) -> Result<(), String> {
         let HostCalls { calls, bytes_in, bytes_out, time_us: _ } = self.used;
-        let limit = if calls >= MAX_CALLS {
-            format!("{MAX_CALLS} calls of the host")
+        let most = match call.operation {
+            // What keeps the rest is no call that a script makes.
+            Operation::DbKeep => u64::MAX,
+            operation if is_of_databases(operation) => MAX_STATEMENTS,
+            _ => MAX_CALLS,
+        };
+        let limit = if calls >= most {
+            format!("{most} calls of the host")
         } else if bytes_in.max(bytes_out.saturating_add(call.data.len() as u64)) > MAX_BYTES {
             format!("{} MiB through calls of the host", MAX_BYTES >> 20)
         } else {
@@ -92,6 +102,12 @@ pub(super) fn named(operation: Operation, name: &str) -> String {
         Operation::NetClose => "fetch close",
         Operation::Env => "env",
         Operation::Answer => "answer",
+        Operation::DbExec => "database exec",
+        Operation::DbQuery => "database query",
+        Operation::DbOpen => "database open",
+        Operation::DbClose => "database close",
+        Operation::DbRestore => "database restore",
+        Operation::DbKeep => "database keep",
     };
     // What follows a path may be a secret.
     let name = match operation {

@@ -82,9 +82,12 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         Operation::NetFetch if u64::from(data.len) > MAX_FETCH_BYTES => {
             return Ok(Call { operation, name: None, data: Vec::new() });
         }
-        Operation::FsWrite | Operation::FsAppend | Operation::NetFetch => {
-            data.bytes(memory)?.to_vec()
-        }
+        Operation::FsWrite
+        | Operation::FsAppend
+        | Operation::NetFetch
+        | Operation::DbExec
+        | Operation::DbQuery
+        | Operation::DbRestore => data.bytes(memory)?.to_vec(),
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists
@@ -100,6 +103,9 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         | Operation::NetRead
         | Operation::NetClose
         | Operation::Env
+        | Operation::DbOpen
+        | Operation::DbClose
+        | Operation::DbKeep
         | Operation::ModuleResolve
         | Operation::ModuleSource => Vec::new(),
     };

@@ -217,7 +217,13 @@ impl Files {
             | Operation::NetFetch
             | Operation::NetRead
             | Operation::NetClose
-            | Operation::Env => Err(FileError::NotFound),
+            | Operation::Env
+            | Operation::DbExec
+            | Operation::DbQuery
+            | Operation::DbOpen
+            | Operation::DbClose
+            | Operation::DbRestore
+            | Operation::DbKeep => Err(FileError::NotFound),
         }
     }
 
@@ -299,7 +305,13 @@ impl Files {
             | Operation::NetFetch
             | Operation::NetRead
             | Operation::NetClose
-            | Operation::Env => Err(FileError::NotFound),
+            | Operation::Env
+            | Operation::DbExec
+            | Operation::DbQuery
+            | Operation::DbOpen
+            | Operation::DbClose
+            | Operation::DbRestore
+            | Operation::DbKeep => Err(FileError::NotFound),
         }
     }
 
@@ -381,7 +393,13 @@ pub(super) fn changes_files(operation: Operation) -> bool {
         | Operation::FsRename
         | Operation::FsRemoveDir
         | Operation::FsUnlink
-        | Operation::ExecRun => true,
+        | Operation::ExecRun
+        | Operation::DbExec
+        | Operation::DbQuery
+        | Operation::DbOpen
+        | Operation::DbClose
+        | Operation::DbRestore
+        | Operation::DbKeep => true,
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists

@@ -4,6 +4,7 @@
 //! Invariant: a guest whose witness is not spoilt, and for which everything [`Asked`] would be
 //! answered the same again, would run again to the same memory and the same events.
 
+use super::database::is_of_databases;
 use super::files::changes_files;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -40,6 +41,9 @@ pub(crate) enum Unrepeatable {
     /// It saw what the host grants of its secrets.
     #[error("it looked at its environment")]
     Environment,
+    /// It used a database: what SQL says may be the time, and a file's content is not noted.
+    #[error("it used a database")]
+    Database,
     /// It asked for more than is kept.
     #[error("it asked the host for more than {MAX_ASKED} things")]
     Asking,
@@ -90,6 +94,9 @@ impl Witness {
             }
             Operation::Env => return self.spoil(Unrepeatable::Environment),
             _ => {}
+        }
+        if is_of_databases(operation) {
+            return self.spoil(Unrepeatable::Database);
         }
         if changes_files(operation) {
             return self.spoil(Unrepeatable::Writing);

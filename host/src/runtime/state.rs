@@ -6,6 +6,7 @@
 
 use super::SessionClock;
 use super::fuel::Fuel;
+use crate::database::Databases;
 use crate::imports::{
     Account, Calls, CurrentRecorder, Exec, Fetches, Files, Later, Net, OutputSink, Unrepeatable,
     Witness,
@@ -68,6 +69,8 @@ pub(crate) struct Grants {
     pub(crate) files: Option<Files>,
     /// The worktree's modules; none where there is no worktree.
     pub(crate) worktree_modules: Option<Arc<Modules>>,
+    /// Databases; none without the `database` module.
+    pub(crate) databases: Option<Databases>,
     /// Programs; none without the `exec` module.
     pub(crate) programs: Option<Exec>,
     /// The network; none without a capability for it.
@@ -87,6 +90,7 @@ impl Grants {
             modules: Vec::new(),
             files: None,
             worktree_modules: None,
+            databases: None,
             programs: None,
             net: None,
             variables: Arc::default(),
@@ -198,9 +202,12 @@ impl State {
         (later, fetches)
     }
 
-    /// Ends what the execution has under way.
+    /// Ends what the execution has under way, and lets go of what it held in the host.
     pub(super) fn end_execution(&mut self) {
         self.under_way = None;
+        if let Some(databases) = &self.grants.databases {
+            databases.end_execution();
+        }
     }
 
     /// Forgets what the execution before did with its grants.

@@ -92,6 +92,12 @@ impl Worktree {
         Ok(Place { dir, name: path.name() })
     }
 
+    /// The folder that a path ends in, and the name there.
+    pub(super) fn folder_and_name(&self, path: &LiteralPath) -> Result<(Dir, String), FileError> {
+        let Place { dir, name } = self.place(path)?;
+        Ok((dir, name.ok_or(FileError::IsADirectory)?.to_owned()))
+    }
+
     pub(crate) fn read_literal(
         &self,
         path: &LiteralPath,
@@ -190,7 +196,7 @@ fn open_folder(dir: &Dir, name: &str) -> Result<Dir, FileError> {
     dir.open_dir_nofollow(name).map_err(|error| link_or(dir, name, error.into()))
 }
 
-fn link_or(dir: &Dir, name: &str, error: FileError) -> FileError {
+pub(super) fn link_or(dir: &Dir, name: &str, error: FileError) -> FileError {
     match dir.symlink_metadata(name) {
         Ok(metadata) if metadata.is_symlink() => FileError::Link,
         Ok(_) | Err(_) => error,

@@ -4,6 +4,7 @@
 mod capabilities;
 mod console;
 mod continuity;
+mod database;
 mod durability;
 mod errors;
 mod exec;
