@@ -131,6 +131,9 @@ impl Drop for Waiting {
     }
 }
 
+/// What an execution has open, and the database in memory.
+type Taken = (Option<Open>, Option<Arc<Mutex<MemoryFile>>>);
+
 impl Databases {
     pub(crate) fn new(
         worktree: Arc<Worktree>,
@@ -288,10 +291,7 @@ impl Databases {
     }
 
     /// What the execution of a call has open, if it still goes on.
-    fn take(
-        &self,
-        stopped: &Arc<AtomicBool>,
-    ) -> Result<(Option<Open>, Option<Arc<Mutex<MemoryFile>>>), Refused> {
+    fn take(&self, stopped: &Arc<AtomicBool>) -> Result<Taken, Refused> {
         let mut held = self.held();
         if stopped.load(Ordering::Relaxed) || !Arc::ptr_eq(&held.stopped, stopped) {
             return Err(Refused::new("ECANCELED", "the execution is over".to_owned()));

@@ -73,21 +73,20 @@ impl Open {
             Writing::Allowed => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
             Writing::Denied => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
-        let connect = || -> rusqlite::Result<Connection> {
+        let open = || -> rusqlite::Result<Connection> {
             let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let mut connection = Connection::open_with_flags_and_vfs(MAIN, flags, vfs::NAME)?;
-            let (working, waiting) = (Arc::clone(&place), Arc::clone(&place));
+            let (working, busy) = (Arc::clone(&place), Arc::clone(&place));
             connection.progress_handler(STEPS, Some(move || working.is_stopped()))?;
             connection.busy_handler(Some(move |looks| {
                 std::thread::sleep(BUSY_WAIT);
-                looks < BUSY_LOOKS && !waiting.is_stopped()
+                looks < BUSY_LOOKS && !busy.is_stopped()
             }))?;
             connection.execute_batch(settings)?;
             guard::guard(&mut connection)?;
             Ok(connection)
         };
-        let connection =
-            vfs::within(&place, connect).map_err(|error| Refused::of_sqlite(&error))?;
+        let connection = vfs::within(&place, open).map_err(|error| Refused::of_sqlite(&error))?;
         Ok(Self { dsn: dsn.to_owned(), place, connection: Some(connection), memory: None })
     }
 

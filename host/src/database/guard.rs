@@ -114,7 +114,6 @@ pub(super) fn guard(connection: &mut Connection) -> Result<()> {
     connection.authorizer(Some(authorize))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what SQLite's hook calls")]
 fn authorize(asked: AuthContext<'_>) -> Authorization {
     let allowed = match asked.action {
         AuthAction::Pragma { pragma_name, pragma_value } => may_pragma(pragma_name, pragma_value),
@@ -160,6 +159,5 @@ fn authorize(asked: AuthContext<'_>) -> Authorization {
 
 fn may_pragma(name: &str, value: Option<&str>) -> bool {
     let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    PRAGMAS.iter().any(|known| is(known))
-        || (value.is_none() && READ_PRAGMAS.iter().any(|known| is(known)))
+    PRAGMAS.iter().any(is) || (value.is_none() && READ_PRAGMAS.iter().any(is))
 }

@@ -108,7 +108,10 @@ impl OpenFile {
     pub(super) fn truncate(&mut self, size: u64) -> Result<(), Code> {
         match self {
             Self::Memory(file) => unpoisoned(file).truncate(size),
-            Self::Scratch(file) => file.truncate(size),
+            Self::Scratch(file) => {
+                file.truncate(size);
+                Ok(())
+            }
             Self::Disk(file) => file.truncate(size),
             Self::Journal(file) => file.truncate(size),
         }

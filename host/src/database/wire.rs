@@ -176,7 +176,6 @@ pub(super) fn encode_bytes(bytes: &[u8], answer: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic, and says where")]
 mod tests {
     use super::*;
     use rusqlite::types::Value;
