@@ -107,7 +107,8 @@ pub(crate) fn configure(flags: u32) {
 /// that does not look is the same whatever is granted.
 fn environment(ctx: &Ctx<'_>) -> Result<()> {
     let source = concat!(include_str!("environment.js"), "\0").as_bytes();
-    let install: Function = raw::run(raw::compile(ctx, c"/vm/environment.js", source, 0)?)?.get()?;
+    let install: Function =
+        raw::run(raw::compile(ctx, c"/vm/environment.js", source, 0)?)?.get()?;
     let ask = Function::new(ctx.clone(), || {
         let answer = abi::call_host(abi::Operation::Env, 0, &[], &[]);
         String::from_utf8_lossy(&answer.unwrap_or_default()).into_owned()

@@ -159,7 +159,10 @@ fn immediate<'js>(function: Function<'js>, args: Vec<Value<'js>>) -> u32 {
 enum Step {
     Call(Callback),
     /// For the next timer, which is due then, or for an answer.
-    Wait { milliseconds: u64, until: Option<u64> },
+    Wait {
+        milliseconds: u64,
+        until: Option<u64>,
+    },
     End,
 }
 

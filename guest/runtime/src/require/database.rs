@@ -17,7 +17,8 @@ use crate::abi::{self, Operation};
 use crate::{raw, reserve, text};
 use javy::quickjs::object::Property;
 use javy::quickjs::{
-    Array, Atom, BigInt, Ctx, Exception, FromJs, Function, IntoJs, Object, Result, TypedArray, Value,
+    Array, Atom, BigInt, Ctx, Exception, FromJs, Function, IntoJs, Object, Result, TypedArray,
+    Value,
 };
 use std::cell::RefCell;
 

@@ -2,7 +2,9 @@
 
 use crate::abi::{self, Operation};
 use crate::pending;
-use javy::quickjs::{Ctx, Exception, Function, Object, Result, String as JsString, TypedArray, Value};
+use javy::quickjs::{
+    Ctx, Exception, Function, Object, Result, String as JsString, TypedArray, Value,
+};
 
 /// Flag of [`Operation::NetClose`]: the number is that of a call that is pending, not of a body.
 const FLAG_PENDING: u32 = 1;
@@ -50,10 +52,7 @@ fn read<'js>(
     begun(ctx, pending::begin(Operation::NetRead, name.as_bytes(), &[], resolve, reject))
 }
 
-fn begun<'js>(
-    ctx: Ctx<'js>,
-    begun: std::result::Result<u32, String>,
-) -> Result<Value<'js>> {
+fn begun<'js>(ctx: Ctx<'js>, begun: std::result::Result<u32, String>) -> Result<Value<'js>> {
     match begun {
         Ok(ticket) => Ok(Value::new_number(ctx, f64::from(ticket))),
         Err(error) => Ok(JsString::from_str(ctx, &error)?.into_value()),
