@@ -151,20 +151,15 @@ async fn a_hundred_thousand_rows_are_loaded_within_the_default_limits() {
             const [{{ n, last }}] = db.query('SELECT count(*) AS n, max(score) AS last FROM rows');
             [n, last, db.query('SELECT * FROM rows WHERE id % 1000 = 7 ORDER BY name').length]"
         );
-        let since = Instant::now();
         assert_eq!(test.preview(session, &script).await, "[ 100000, 24999.75, 100 ]", "{dsn}");
-        eprintln!("100,000 rows in {dsn}: {:?}", since.elapsed());
         // Each row a call of its own.
         let script =
             "db.exec('DROP TABLE rows; CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT)');
             db.exec('BEGIN');
-            for (let i = 0; i < 20000; i++) db.exec('INSERT INTO rows VALUES (?, ?)', i, 'row');
+            for (let i = 0; i < 5000; i++) db.exec('INSERT INTO rows VALUES (?, ?)', i, 'row');
             db.exec('COMMIT');
             db.query('SELECT count(*) AS n FROM rows')[0].n";
-        let since = Instant::now();
-        let f = test.repl(session, script).await;
-        eprintln!("METRICS {:?} {:?}", f.execution.metrics, f.execution.result.map(|r| r.preview));
-        eprintln!("20,000 rows one by one in {dsn}: {:?}", since.elapsed());
+        assert_eq!(test.preview(session, script).await, "5000", "{dsn}");
     }
 }
 
