@@ -4,7 +4,9 @@
 //! hold few bytes.
 
 use super::calls::Called;
+use futures_util::FutureExt;
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -57,7 +59,10 @@ impl Later {
         }
         self.last += 1;
         let ticket = self.last;
-        let task = self.tasks.spawn(async move { (ticket, call.await) });
+        // Who waits for it is told, whatever became of it.
+        let call = AssertUnwindSafe(call).catch_unwind();
+        let failed = |_| Err("EIO\nthe host failed".to_owned());
+        let task = self.tasks.spawn(async move { (ticket, call.await.unwrap_or_else(failed)) });
         self.under_way.push(UnderWay { ticket, bytes, what, task });
         Ok(ticket)
     }
@@ -141,6 +146,10 @@ mod tests {
         later.cancel(first + 1);
         let refused = later.begin("d".to_owned(), MAX_PENDING_BYTES + 1, pending());
         assert!(refused.unwrap_err().starts_with("EBUSY\n"));
+        let failing = async { panic!("on purpose") };
+        later.begin("f".to_owned(), 0, failing).unwrap();
+        assert_eq!(later.wait(None).await, 1);
+        assert!(later.next().unwrap().answer.unwrap_err().starts_with("EIO\n"));
         let last = later.begin("e".to_owned(), 0, ready(Err("X\ny".to_owned()))).unwrap();
         assert_eq!(later.wait(None).await, 1);
         later.cancel(last);

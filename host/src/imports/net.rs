@@ -7,12 +7,14 @@ use crate::net::{Body, FetchError, NetGrant, Network, RequestHead, Requested, cl
 use crate::secrets::Placeholder;
 use reqwest::Client;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
 use url::Url;
 
 /// Bodies of one execution that may be open.
 pub(crate) const MAX_BODIES: usize = 64;
+/// Bytes of a request's headers, which are read on an async worker: four times what servers take.
+const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// What requests a session may make.
 #[derive(Clone)]
@@ -25,9 +27,16 @@ pub(crate) struct Net {
 /// What an execution has of the network.
 #[derive(Default)]
 pub(crate) struct Fetches {
-    /// The client of each grant, once it was used, and how often it was.
-    clients: BTreeMap<usize, (Client, u32)>,
+    /// The client of each grant that was used, and how often it was.
+    clients: BTreeMap<usize, Used>,
     bodies: Arc<Mutex<Bodies>>,
+}
+
+/// A client that is made when it is first needed.
+#[derive(Default)]
+struct Used {
+    client: Arc<OnceCell<Client>>,
+    times: u32,
 }
 
 /// Bodies by their numbers; one that is being read is not there meanwhile.
@@ -51,24 +60,22 @@ impl Fetches {
         let (len, rest) = data.split_first_chunk::<4>().ok_or_else(malformed)?;
         let (head, body) =
             rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(malformed)?;
+        if head.len() > MAX_HEAD_BYTES {
+            return Err(format!("EMSGSIZE\nthe headers have more than {MAX_HEAD_BYTES} bytes"));
+        }
         let head: RequestHead = serde_json::from_slice(head).map_err(|_| malformed())?;
         let allows = |grant: &Arc<NetGrant>| grant.allows(method, &url);
         // Where none allows it the first says so, once it is asked.
         let chosen = net.grants.iter().position(allows).unwrap_or(0);
         let grant = net.grants.get(chosen).ok_or("EACCES\nthe template allows no requests")?;
-        let client = self.client(net, chosen, grant)?;
-        let requested = Requested {
-            network: Arc::clone(&net.network),
-            client,
-            grant: Arc::clone(grant),
-            placeholders: Arc::clone(&net.placeholders),
-            method: method.to_owned(),
-            url,
-            head,
-            body: body.to_vec(),
-        };
-        let bodies = Arc::clone(&self.bodies);
+        let client = self.client(chosen, grant)?;
+        let (network, grant) = (Arc::clone(&net.network), Arc::clone(grant));
+        let placeholders = Arc::clone(&net.placeholders);
+        let (method, body, bodies) = (method.to_owned(), body.to_vec(), Arc::clone(&self.bodies));
         Ok(async move {
+            let client = made(&client, &network, &grant).await?;
+            let requested =
+                Requested { network, client, grant, placeholders, method, url, head, body };
             let (mut response, body) = fetch(requested).await.map_err(|error| told(&error))?;
             if let Some(body) = body {
                 response.body = Some(lock(&bodies).add(body)?);
@@ -118,22 +125,31 @@ impl Fetches {
         lock(&self.bodies).open.remove(&number);
     }
 
-    fn client(&mut self, net: &Net, index: usize, grant: &Arc<NetGrant>) -> Result<Client, String> {
-        let (client, used) = match self.clients.entry(index) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let made = client(&net.network, grant);
-                let made = made.map_err(|error| format!("EIO\nno client can be made: {error}"))?;
-                place.insert((made, 0))
-            }
-        };
-        if *used >= grant.max_requests {
+    fn client(&mut self, index: usize, grant: &NetGrant) -> Result<Arc<OnceCell<Client>>, String> {
+        let used = self.clients.entry(index).or_default();
+        if used.times >= grant.max_requests {
             let most = grant.max_requests;
             return Err(format!("EDQUOT\nthe execution's limit of {most} requests is reached"));
         }
-        *used += 1;
-        Ok(client.clone())
+        used.times += 1;
+        Ok(Arc::clone(&used.client))
     }
+}
+
+/// The client of a grant. The first in a host reads the machine's certificates, so each is made where
+/// that may block.
+async fn made(
+    known: &OnceCell<Client>,
+    network: &Arc<Network>,
+    grant: &Arc<NetGrant>,
+) -> Result<Client, String> {
+    let make = || async {
+        let (network, grant) = (Arc::clone(network), Arc::clone(grant));
+        let made = tokio::task::spawn_blocking(move || client(&network, &grant)).await;
+        let made = made.map_err(|_| "EIO\nthe host is stopping".to_owned())?;
+        made.map_err(|error| format!("EIO\nno client can be made: {error}"))
+    };
+    known.get_or_try_init(make).await.cloned()
 }
 
 impl Bodies {

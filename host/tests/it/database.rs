@@ -448,7 +448,9 @@ async fn what_a_query_gives_and_a_database_holds_is_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_that_share_a_file_wait_for_each_other() {
     let test = TestHost::start().await;
-    let template = with_files(&["app.db"]);
+    let mut template = with_files(&["app.db"]);
+    // However slow the machine is, what waits has more time than what it waits for has fuel.
+    template.settings.limits.wall_ms = 30_000;
     let first = test.session(template.clone()).await;
     let second = test.another(&template).await.unwrap();
     prepared(&test, first, "app.db", "CREATE TABLE t (v)").await;

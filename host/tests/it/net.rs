@@ -76,6 +76,7 @@ async fn a_request_goes_out_and_its_response_comes_back_as_the_standard_has_them
         ("const once = await fetch(url); await once.text(); try { await once.text() } catch (e) { e.message }", "'The body was used already'"),
         ("try { await fetch('http://u:p@x.test/') } catch (e) { e.name }", "'TypeError'"),
         ("try { await fetch('nowhere') } catch (e) { e.code }", "'ERR_INVALID_URL'"),
+        ("try { await fetch(url, { headers: { a: 'x'.repeat(70_000) } }) } catch (e) { e.cause.code }", "'EMSGSIZE'"),
         ("try { await fetch(url, { body: 'x' }) } catch (e) { e.name }", "'TypeError'"),
         ("try { await fetch(url, { method: 'TRACE' }) } catch (e) { e.name }", "'TypeError'"),
         ("try { await fetch(url, { headers: { 'a b': 'c' } }) } catch (e) { e.name }", "'TypeError'"),

@@ -11,6 +11,7 @@ use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::ThreadId;
 
 /// What a disk writes whole.
 const SECTOR: usize = 512;
@@ -67,6 +68,8 @@ struct State {
     planned: Option<(usize, Failure)>,
     /// The operations since.
     log: Vec<Operation>,
+    /// Who synced last.
+    synced_by: Option<ThreadId>,
     opened: u64,
     /// A database has it open; another would be refused.
     is_locked: bool,
@@ -127,6 +130,11 @@ impl Disk {
     /// The operations since [`Disk::plan`] was called.
     pub(super) fn log(&self) -> Vec<Operation> {
         self.state().log.clone()
+    }
+
+    /// The thread that synced last.
+    pub(super) fn synced_by(&self) -> Option<ThreadId> {
+        self.state().synced_by
     }
 
     /// A disk with these bytes.
@@ -286,6 +294,7 @@ impl StorageBackend for Backend {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.0.begin(Operation::Sync)?;
+        state.synced_by = Some(std::thread::current().id());
         match &mut state.syncs_left {
             Some(0) => {
                 state.is_off = true;

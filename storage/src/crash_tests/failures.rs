@@ -152,3 +152,17 @@ async fn closing_a_store_that_is_down_is_in_order() {
     assert!(is_unavailable(&storage.put_session(session.clone()).await));
     storage.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_execution_that_runs_is_not_kept_waiting_by_the_disk() {
+    let disk = Disk::formatted();
+    let (storage, session) = with_session(&disk, options()).await;
+    let me = Some(std::thread::current().id());
+    let over = over(session.id);
+    storage.commit_execution(commit(&over, 1..=3)).await.unwrap();
+    assert_eq!(disk.synced_by(), me, "one that is over is committed by who asks");
+    let running = running(session.id);
+    storage.commit_execution(commit(&running, 1..=3)).await.unwrap();
+    assert_ne!(disk.synced_by(), me);
+    assert_eq!(storage.execution(running.id).unwrap(), Some(running));
+}

@@ -104,7 +104,8 @@ impl Queue {
     /// it is blocked for one small commit. One at a time is; the others go on, and handing it over
     /// would take as long again.
     pub(crate) async fn ask(&self, slot: &Slot, work: Work) -> Result<Done, StorageError> {
-        let (bytes, is_small) = (work.bytes(), work.is_small());
+        let bytes = work.bytes();
+        let may_lead = work.may_be_led() && bytes <= MAX_LED_BYTES;
         let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_QUEUED_BYTES);
         let shared = self.shared();
         let Ok(room) = Arc::clone(&shared.room).acquire_many_owned(room).await else {
@@ -115,7 +116,7 @@ impl Queue {
         if !shared.push(request).await {
             return Err(slot.closed());
         }
-        shared.write_or_wake(is_small && bytes <= MAX_LED_BYTES);
+        shared.write_or_wake(may_lead);
         answer.await.unwrap_or_else(|_| Err(slot.closed()))
     }
 
@@ -192,7 +193,7 @@ impl Shared {
 
     fn take_small(&self) -> Group {
         let is_small = |request: &Request| match request {
-            Request::Write(write) => write.work.is_small() && write.bytes <= MAX_LED_BYTES,
+            Request::Write(write) => write.work.may_be_led() && write.bytes <= MAX_LED_BYTES,
             Request::Compact(_) | Request::Stop(_) => false,
         };
         self.pending().take(MAX_LED_REQUESTS, MAX_LED_BYTES, is_small)

@@ -88,15 +88,17 @@ impl Work {
         }
     }
 
-    /// Whether it takes little more than the disk's own time.
-    pub(crate) fn is_small(&self) -> bool {
+    /// Whether its caller may write it: it takes little more than the disk's own time, and the caller
+    /// has nothing else to do meanwhile.
+    pub(crate) fn may_be_led(&self) -> bool {
         match self {
             Self::CreateTemplate { .. }
             | Self::DeleteTemplate { .. }
             | Self::PutSession(_)
             | Self::PurgeSession { .. }
-            | Self::PostponeExpiry { .. }
-            | Self::CommitExecution(_) => true,
+            | Self::PostponeExpiry { .. } => true,
+            // One that is running would stand still for as long as the disk takes.
+            Self::CommitExecution(execution) => execution.is_over,
             // A change is somebody else's code.
             Self::UpdateTemplate { .. } | Self::Abandon { .. } | Self::Sweep(_) => false,
         }
