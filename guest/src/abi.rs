@@ -226,6 +226,18 @@ numbered!(
         /// answers its exit status, or 256 more than the signal that ended it, and the length of its
         /// output, both little-endian in four bytes, then its output, then its errors.
         ExecRun = 14,
+        /// Reads a key of the workspace; answers nothing, or its version (little-endian, in eight
+        /// bytes; below 0 when the execution wrote it itself) and its value.
+        KvGet = 20,
+        /// Writes a key: the data is the version that is expected, as [`kv_flags`] say, and the value;
+        /// answers one byte, whether it was written.
+        KvPut = 21,
+        /// Removes a key; answers one byte, whether it was there.
+        KvDelete = 22,
+        /// Lists keys that begin with the name: the data is how many at most, in four bytes, and the
+        /// key after which they come, or nothing. Answers of each the lengths of key and rest, four
+        /// bytes each, the key, and the rest: version and value as [`Operation::KvGet`] has them.
+        KvList = 23,
     }
 );
 
@@ -261,6 +273,14 @@ numbered!(
 pub mod resolve_flags {
     /// It is asked for by `require`, not by `import`.
     pub const REQUIRE: u32 = 1;
+}
+
+/// Flags of [`Operation::KvPut`].
+pub mod kv_flags {
+    /// The key has to have the version that is expected.
+    pub const COMPARE: u32 = 1;
+    /// There has to be no such key.
+    pub const ABSENT: u32 = 2;
 }
 
 /// Flags of [`Operation::FsReadDir`].

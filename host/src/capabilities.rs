@@ -13,12 +13,16 @@ use vm_storage::{CapabilityKind, TemplateSnapshot};
 
 use crate::imports::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
 use crate::worktree::WorktreePath;
+use vm_storage::MAX_KV_KEY_BYTES;
 
 /// Name of the native module of files, and of the capabilities that configure it.
 pub(crate) const FS: &str = "fs";
 
 /// Name of the native module of programs, and of the capabilities that configure it.
 pub(crate) const EXEC: &str = "exec";
+
+/// Name of the native module of workspaces' keys, and of the capabilities that configure it.
+pub(crate) const KV: &str = "kv";
 
 /// Programs that one config may list.
 const MAX_PROGRAMS: usize = 64;
@@ -62,6 +66,19 @@ impl Default for ExecConfig {
     }
 }
 
+/// Config of a capability of kind `module` named `kv`, which narrows what may be done with the keys of the
+/// session's workspace. Of several, the narrowest of each counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct KvConfig {
+    /// Whether keys may be read and not written.
+    pub(crate) read_only: bool,
+    /// What the keys that may be used begin with; any may, when absent.
+    pub(crate) prefixes: Option<Vec<String>>,
+    /// Bytes that the workspace's keys and values may have together for a write to be allowed.
+    pub(crate) quota_bytes: Option<u64>,
+}
+
 /// What is wrong with a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
@@ -79,6 +96,8 @@ pub fn check_config(kind: CapabilityKind, name: &str, config: &Value) -> Result<
         strictly::<FsConfig>(config)?.check()
     } else if is_exec(kind, name) {
         strictly::<ExecConfig>(config)?.check()
+    } else if is_kv(kind, name) {
+        strictly::<KvConfig>(config)?.check()
     } else {
         Ok(())
     }
@@ -89,6 +108,7 @@ pub fn config_schema(module: &str) -> Option<Value> {
     match module {
         FS => Some(schemars::schema_for!(FsConfig).to_value()),
         EXEC => Some(schemars::schema_for!(ExecConfig).to_value()),
+        KV => Some(schemars::schema_for!(KvConfig).to_value()),
         _ => None,
     }
 }
@@ -116,6 +136,69 @@ pub(crate) fn exec_config(template: &TemplateSnapshot) -> ExecConfig {
         })
         .reduce(ExecConfig::and)
         .unwrap_or_default()
+}
+
+/// What a session's enabled capabilities leave of its workspace's keys.
+pub(crate) fn kv_config(template: &TemplateSnapshot) -> KvConfig {
+    let narrowing = template.capabilities.iter();
+    narrowing
+        .filter(|capability| capability.enabled && is_kv(capability.kind, &capability.name))
+        .map(|capability| {
+            let config: Option<KvConfig> = leniently(&capability.config);
+            config.filter(|config| config.check().is_ok()).unwrap_or_else(KvConfig::nothing)
+        })
+        .reduce(KvConfig::and)
+        .unwrap_or_default()
+}
+
+fn is_kv(kind: CapabilityKind, name: &str) -> bool {
+    kind == CapabilityKind::Module && name == KV
+}
+
+impl KvConfig {
+    fn nothing() -> Self {
+        Self { prefixes: Some(Vec::new()), ..Self::default() }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let prefixes = match (self.prefixes, other.prefixes) {
+            (Some(some), Some(others)) => Some(common_prefixes(&some, &others)),
+            (some, others) => some.or(others),
+        };
+        Self {
+            read_only: self.read_only || other.read_only,
+            prefixes,
+            quota_bytes: self.quota_bytes.into_iter().chain(other.quota_bytes).min(),
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |path: String, reason: String| Err(ConfigError { path, reason });
+        let prefixes = self.prefixes.as_deref().unwrap_or_default();
+        if prefixes.len() > MAX_PREFIXES {
+            let reason = format!("may have {MAX_PREFIXES} prefixes, not {}", prefixes.len());
+            return wrong("config.prefixes".to_owned(), reason);
+        }
+        for (index, prefix) in prefixes.iter().enumerate() {
+            if prefix.is_empty() || prefix.len() > MAX_KV_KEY_BYTES || prefix.contains('\0') {
+                let reason = format!("must have 1 to {MAX_KV_KEY_BYTES} bytes and no NUL");
+                return wrong(format!("config.prefixes[{index}]"), reason);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What begins with one of some prefixes and with one of others begins with one of these.
+fn common_prefixes(some: &[String], others: &[String]) -> Vec<String> {
+    let longer = |(one, other): (&String, &String)| {
+        let is_within = |inner: &String, outer: &String| inner.starts_with(outer.as_str());
+        let inner = is_within(one, other).then_some(one);
+        inner.or_else(|| is_within(other, one).then_some(other)).cloned()
+    };
+    let pairs = some.iter().flat_map(|one| others.iter().map(move |other| (one, other)));
+    let common: std::collections::BTreeSet<_> = pairs.filter_map(longer).collect();
+    common.into_iter().collect()
 }
 
 fn is_exec(kind: CapabilityKind, name: &str) -> bool {
@@ -256,5 +339,17 @@ mod tests {
         let anything = json!({"whatever": 1});
         check_config(CapabilityKind::Module, "console", &anything).unwrap();
         check_config(CapabilityKind::Global, FS, &anything).unwrap();
+    }
+
+    #[test]
+    fn prefixes_that_several_configs_leave_are_the_longer_ones() {
+        let leaves = |some: &[&str], others: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+            let config = |prefixes| KvConfig { prefixes: Some(prefixes), ..KvConfig::default() };
+            config(owned(some)).and(config(owned(others))).prefixes.unwrap()
+        };
+        assert_eq!(leaves(&["a/", "b"], &["a", "b/1", "c"]), ["a/", "b/1"]);
+        assert_eq!(leaves(&["a"], &["a"]), ["a"]);
+        assert_eq!(leaves(&["a"], &["b"]), [""; 0]);
     }
 }

@@ -4,8 +4,10 @@
 
 pub use crate::capabilities::config_schema;
 use crate::imports::{
-    DEFAULT_OUTPUT_BYTES, MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES, MAX_OUTPUT_BYTES,
+    DEFAULT_OUTPUT_BYTES, MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES, MAX_LISTED, MAX_OUTPUT_BYTES,
+    MAX_WORKSPACE_BYTES, MAX_WORKSPACE_KEYS, MAX_WRITES, MAX_WRITTEN_BYTES,
 };
+use vm_storage::{MAX_KV_KEY_BYTES, MAX_KV_READS, MAX_KV_VALUE_BYTES};
 
 /// Something that a template may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct Entry {
 }
 
 /// The native modules, by name.
-pub const MODULES: &[Entry] = &[EXEC, FS];
+pub const MODULES: &[Entry] = &[EXEC, FS, KV];
 
 const EXEC: Entry = Entry {
     name: "exec",
@@ -78,6 +80,25 @@ const FS: Entry = Entry {
         ("calls_per_execution", MAX_CALLS),
         ("bytes_per_execution", MAX_BYTES),
         ("directory_entries", MAX_DIR_ENTRIES as u64),
+    ],
+};
+
+const KV: Entry = Entry {
+    name: "kv",
+    description: "Keys and values that the sessions of a workspace share, in the same commit as the \
+                  execution; a capability may narrow them.",
+    functions: &["compareAndSet", "delete", "get", "getEntry", "list", "put"],
+    limits: &[
+        ("calls_per_execution", MAX_CALLS),
+        ("key_bytes", MAX_KV_KEY_BYTES as u64),
+        // One byte says what they are.
+        ("value_bytes", MAX_KV_VALUE_BYTES as u64 - 1),
+        ("workspace_bytes", MAX_WORKSPACE_BYTES),
+        ("workspace_keys", MAX_WORKSPACE_KEYS),
+        ("keys_read_per_execution", MAX_KV_READS as u64),
+        ("keys_written_per_execution", MAX_WRITES as u64),
+        ("bytes_written_per_execution", MAX_WRITTEN_BYTES as u64),
+        ("keys_listed", MAX_LISTED as u64),
     ],
 };
 

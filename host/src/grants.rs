@@ -2,9 +2,9 @@
 //!
 //! Invariant: nothing is granted that the template does not say.
 
-use crate::capabilities::{EXEC, FS, exec_config, fs_configs};
+use crate::capabilities::{EXEC, FS, KV, exec_config, fs_configs, kv_config};
 use crate::engine::Guest;
-use crate::imports::{Calls, Exec, Files};
+use crate::imports::{Calls, Exec, Files, Kv};
 use crate::limits;
 use crate::modules::Modules;
 use crate::programs::Programs;
@@ -12,13 +12,14 @@ use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::worktree::Worktree;
 use std::sync::Arc;
 use vm_guest::abi;
-use vm_storage::{Session, TemplateSnapshot};
+use vm_storage::{Session, Storage, TemplateSnapshot};
 
 /// What the runtimes of a session are made with.
 pub(crate) fn runtime_options(
     session: &Session,
     worktree: &Arc<Worktree>,
     programs: &Arc<Programs>,
+    storage: &Storage,
     guest: Arc<Guest>,
 ) -> RuntimeOptions {
     let template = &session.template;
@@ -28,6 +29,7 @@ pub(crate) fn runtime_options(
         .then(|| Exec::new(Arc::clone(programs), Arc::clone(worktree), exec_config(template)));
     let files =
         has(FS).then(|| Files::new(Arc::clone(worktree), &fs_configs(template), max_memory_bytes));
+    let kv = has(KV).then(|| Kv::new(storage.clone(), &session.workspace_id, kv_config(template)));
     RuntimeOptions {
         guest,
         clock: SessionClock::of(session),
@@ -37,6 +39,7 @@ pub(crate) fn runtime_options(
             files,
             worktree_modules: Some(Arc::new(modules(template, worktree))),
             programs,
+            kv,
             calls: Calls::new(),
             audit: template.settings.runtime.audit,
         },

@@ -165,7 +165,7 @@ impl Host {
         let host = self.clone();
         self.detached(async move {
             let template = host.template(request.template_id).await?;
-            Startup::new(&host, admission, observer).create(template, request).await
+            Box::pin(Startup::new(&host, admission, observer).create(template, request)).await
         })
         .await
     }

@@ -8,6 +8,7 @@ mod calls;
 pub(crate) mod decode;
 mod exec;
 mod files;
+mod kv;
 mod modules;
 mod output;
 mod sources;
@@ -19,6 +20,10 @@ use calls::Called;
 pub(crate) use calls::Calls;
 pub(crate) use exec::{DEFAULT_OUTPUT_BYTES, Exec, MAX_OUTPUT_BYTES};
 pub(crate) use files::{Files, MAX_DIR_ENTRIES};
+pub(crate) use kv::{
+    Kv, MAX_LISTED, MAX_WORKSPACE_BYTES, MAX_WORKSPACE_KEYS, MAX_WRITES, MAX_WRITTEN_BYTES,
+    Transaction,
+};
 pub(crate) use output::{CurrentRecorder, OutputSink};
 pub(crate) use witness::{Answer, Asked, Unrepeatable, Witness};
 
@@ -49,6 +54,9 @@ pub(crate) enum Stop {
     /// The guest asked for an answer of another length than it was told.
     #[error("the guest took an answer of the wrong length")]
     WrongLength,
+    /// What the execution read of its workspace's keys has changed.
+    #[error("what was read of the workspace's keys has changed")]
+    KvConflict,
     /// The guest called while no execution was running.
     #[error("the guest called while no execution was running")]
     NotRunning,
@@ -106,7 +114,13 @@ async fn call(mut caller: Caller<'_, State>, args: CallArgs) -> wasmtime::Result
         (Ok(()), Some(name)) => {
             let grants = caller.data().grants().clone();
             let (sent, since) = (data.len(), Instant::now());
-            let answer = grants.answer(operation, flags, &name, data).await;
+            let answer = if kv::is_kv(operation) {
+                let transaction = caller.data_mut().transaction();
+                let answer = grants.answer_kv(transaction, operation, flags, (&name, data)).await;
+                answer.map_err(wasmtime::Error::new)?
+            } else {
+                grants.answer(operation, flags, &name, data).await
+            };
             caller.data_mut().account().leave(&answer, since.elapsed());
             if let Some(witness) = caller.data_mut().witness() {
                 witness.note(operation, flags, &name, &answer);
@@ -153,6 +167,10 @@ impl Grants {
                 Some(programs) => programs.call(&self.calls, name).await,
                 None => Err(DENIED.to_owned()),
             },
+            // These take a transaction.
+            Operation::KvGet | Operation::KvPut | Operation::KvDelete | Operation::KvList => {
+                Err(DENIED.to_owned())
+            }
             // Files are not reached through a module that the template lacks, even by a guest that
             // makes the call without asking for the module first.
             Operation::FsRead
@@ -172,6 +190,25 @@ impl Grants {
                 }
                 None => Err(DENIED.to_owned()),
             },
+        }
+    }
+}
+
+impl Grants {
+    /// What an execution is answered of its workspace's keys.
+    async fn answer_kv(
+        &self,
+        transaction: Option<Transaction>,
+        operation: Operation,
+        flags: u32,
+        key_and_data: (&str, Vec<u8>),
+    ) -> Result<Called, Stop> {
+        match (&self.kv, transaction) {
+            (Some(kv), Some(transaction)) => {
+                kv.call(&self.calls, &transaction, operation, flags, key_and_data).await
+            }
+            (Some(_), None) => Ok(Err("EACCES\nlibraries load before there are keys".to_owned())),
+            (None, _) => Ok(Err(DENIED.to_owned())),
         }
     }
 }

@@ -51,6 +51,12 @@ pub(crate) enum Operation {
     FsRealPath = 13,
     /// A program and its arguments with NULs between them.
     ExecRun = 14,
+    KvGet = 20,
+    /// The version that is expected, eight bytes little-endian, and the value.
+    KvPut = 21,
+    KvDelete = 22,
+    /// How many at most, four bytes little-endian, and the key before them.
+    KvList = 23,
 }
 
 #[link(wasm_import_module = "vm")]

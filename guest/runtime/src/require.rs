@@ -3,6 +3,7 @@
 
 mod exec;
 mod fs;
+mod kv;
 
 use crate::abi::{self, Operation};
 use crate::web;
@@ -16,7 +17,7 @@ thread_local! {
 }
 
 /// The modules that this guest has.
-const NATIVE: [&str; 3] = ["exec", "fs", FS_PROMISES];
+const NATIVE: [&str; 4] = ["exec", "fs", FS_PROMISES, "kv"];
 /// A part of `fs` under a name of its own.
 const FS_PROMISES: &str = "fs/promises";
 /// What Node's own modules may be named with.
@@ -45,6 +46,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
     match name {
         "exec" => loaded(ctx, "exec", exec::module),
         "fs" => loaded(ctx, "fs", fs::module),
+        "kv" => loaded(ctx, "kv", kv::module),
         _ => {
             let message = format!("Invalid module: this guest has no module '{name}'");
             Err(Exception::throw_message(ctx, &message))

@@ -67,6 +67,10 @@ impl ArtifactInput {
                 | Operation::FsRename
                 | Operation::FsRemoveDir
                 | Operation::ExecRun
+                | Operation::KvGet
+                | Operation::KvPut
+                | Operation::KvDelete
+                | Operation::KvList
                 | Operation::FsUnlink,
             )
             | Err(_) => "other",

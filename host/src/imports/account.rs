@@ -73,6 +73,10 @@ pub(super) fn told(operation: Operation, name: &str, sent: usize, answer: &Calle
         Operation::ModuleResolve => "module resolve",
         Operation::ModuleSource => "module load",
         Operation::ExecRun => "exec run",
+        Operation::KvGet => "kv get",
+        Operation::KvPut => "kv put",
+        Operation::KvDelete => "kv delete",
+        Operation::KvList => "kv list",
     };
     let name = name.replace('\0', " ");
     let name = if name.len() > MAX_SHOWN_BYTES { cut_short(name, MAX_SHOWN_BYTES) } else { name };

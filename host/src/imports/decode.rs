@@ -5,6 +5,7 @@
 //! functions of bytes alone, which a fuzzer calls as the imports do.
 
 use super::Stop;
+use super::kv::MAX_DATA_BYTES as MAX_KV_DATA_BYTES;
 use crate::recorder::{
     MAX_EXCEPTION_BYTES, MAX_JSON_BYTES, MAX_PREVIEW_BYTES, OutputLimit, cut_short, parse_json,
 };
@@ -76,6 +77,11 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
     let name = if name.len > MAX_NAME_BYTES { None } else { Some(name.text(memory)?) };
     let data = match operation {
         Operation::FsWrite | Operation::FsAppend => data.bytes(memory)?.to_vec(),
+        // What is longer is refused; how much longer it is does not matter.
+        Operation::KvPut | Operation::KvList => {
+            let data = data.bytes(memory)?;
+            data.get(..=MAX_KV_DATA_BYTES).unwrap_or(data).to_vec()
+        }
         Operation::Require
         | Operation::FsRead
         | Operation::FsExists
@@ -87,6 +93,8 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         | Operation::FsRemoveDir
         | Operation::FsRealPath
         | Operation::ExecRun
+        | Operation::KvGet
+        | Operation::KvDelete
         | Operation::ModuleResolve
         | Operation::ModuleSource => Vec::new(),
     };

@@ -212,7 +212,11 @@ impl Files {
             Operation::Require
             | Operation::ModuleResolve
             | Operation::ModuleSource
-            | Operation::ExecRun => Err(FileError::NotFound),
+            | Operation::ExecRun
+            | Operation::KvGet
+            | Operation::KvPut
+            | Operation::KvDelete
+            | Operation::KvList => Err(FileError::NotFound),
         }
     }
 
@@ -289,7 +293,11 @@ impl Files {
             Operation::Require
             | Operation::ModuleResolve
             | Operation::ModuleSource
-            | Operation::ExecRun => Err(FileError::NotFound),
+            | Operation::ExecRun
+            | Operation::KvGet
+            | Operation::KvPut
+            | Operation::KvDelete
+            | Operation::KvList => Err(FileError::NotFound),
         }
     }
 
@@ -371,6 +379,8 @@ pub(super) fn changes_files(operation: Operation) -> bool {
         | Operation::FsRename
         | Operation::FsRemoveDir
         | Operation::FsUnlink
+        | Operation::KvPut
+        | Operation::KvDelete
         | Operation::ExecRun => true,
         Operation::Require
         | Operation::FsRead
@@ -378,6 +388,8 @@ pub(super) fn changes_files(operation: Operation) -> bool {
         | Operation::FsReadDir
         | Operation::FsStat
         | Operation::FsRealPath
+        | Operation::KvGet
+        | Operation::KvList
         | Operation::ModuleResolve
         | Operation::ModuleSource => false,
     }

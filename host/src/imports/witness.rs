@@ -5,6 +5,7 @@
 //! answered the same again, would run again to the same memory and the same events.
 
 use super::files::changes_files;
+use super::kv::is_kv;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vm_guest::abi::Operation;
@@ -34,6 +35,9 @@ pub(crate) enum Unrepeatable {
     /// It ran a program.
     #[error("it ran a program")]
     Program,
+    /// It used its workspace's keys.
+    #[error("it used its workspace's keys")]
+    Keys,
     /// It asked for more than is kept.
     #[error("it asked the host for more than {MAX_ASKED} things")]
     Asking,
@@ -79,6 +83,9 @@ impl Witness {
     ) {
         if operation == Operation::ExecRun {
             return self.spoil(Unrepeatable::Program);
+        }
+        if is_kv(operation) {
+            return self.spoil(Unrepeatable::Keys);
         }
         if changes_files(operation) {
             return self.spoil(Unrepeatable::Writing);

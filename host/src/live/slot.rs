@@ -50,7 +50,7 @@ impl Slot {
         let worktree = Arc::new(worktree);
         let guest = Arc::clone(&host.engine().guest);
         let heap = Heap::new(Arc::clone(&guest.image));
-        let options = runtime_options(&session, &worktree, host.programs(), guest);
+        let options = runtime_options(&session, &worktree, host.programs(), host.storage(), guest);
         let awake = Some(Awake { options, heap, runtime: None });
         Self { session, worktree: Some(worktree), awake }
     }
@@ -120,7 +120,8 @@ impl Slot {
         };
         let guest =
             guest.await.map_err(|source| HostError::GuestUnavailable { session, source })?;
-        let mut options = runtime_options(&self.session, &worktree, host.programs(), guest);
+        let (programs, storage) = (host.programs(), host.storage());
+        let mut options = runtime_options(&self.session, &worktree, programs, storage, guest);
         let (image, max_bytes) = (Arc::clone(&options.guest.image), options.max_memory_bytes);
         let storage = host.storage().clone();
         let loaded = blocking(move || {

@@ -7,12 +7,14 @@
 use super::SessionClock;
 use super::fuel::Fuel;
 use crate::imports::{
-    Account, Calls, CurrentRecorder, Exec, Files, OutputSink, Unrepeatable, Witness,
+    Account, Calls, CurrentRecorder, Exec, Files, Kv, OutputSink, Transaction, Unrepeatable,
+    Witness,
 };
 use crate::limits::MemoryLimiter;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
 use std::sync::Arc;
+use vm_storage::KvCommit;
 use wasmtime::Memory;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -32,6 +34,8 @@ pub(crate) struct State {
     entropy: Entropy,
     witness: Option<Box<Witness>>,
     account: Account,
+    /// Once the execution that runs has used its workspace's keys.
+    transaction: Option<Transaction>,
     memory: Option<Memory>,
     /// The answer of the last host call, until the guest takes it.
     answer: Vec<u8>,
@@ -66,6 +70,8 @@ pub(crate) struct Grants {
     pub(crate) worktree_modules: Option<Arc<Modules>>,
     /// Programs; none without the `exec` module.
     pub(crate) programs: Option<Exec>,
+    /// The workspace's keys; none without the `kv` module.
+    pub(crate) kv: Option<Kv>,
     /// What of all this is under way.
     pub(crate) calls: Calls,
     /// Whether each call leaves an event.
@@ -80,6 +86,7 @@ impl Grants {
             files: None,
             worktree_modules: None,
             programs: None,
+            kv: None,
             calls: Calls::new(),
             audit: false,
         }
@@ -98,6 +105,7 @@ impl State {
             entropy: Entropy::Machine,
             witness: None,
             account: Account::default(),
+            transaction: None,
             memory: None,
             answer: Vec::new(),
         }
@@ -176,9 +184,25 @@ impl State {
         &mut self.account
     }
 
+    /// What the execution that runs does with its workspace's keys. Libraries, for which clocks stand
+    /// still, are loaded by none: nothing would commit it.
+    pub(crate) fn transaction(&mut self) -> Option<Transaction> {
+        if self.clock == Clock::Stopped {
+            return None;
+        }
+        Some(self.transaction.get_or_insert_default().clone())
+    }
+
+    /// What it did, for its commit.
+    pub(super) fn take_kv(&mut self) -> Option<KvCommit> {
+        let (kv, transaction) = (self.grants.kv.as_ref()?, self.transaction.take()?);
+        kv.commit(&transaction)
+    }
+
     /// Forgets what the execution before did with its grants.
     pub(super) fn begin_execution(&mut self) {
         self.account = Account::default();
+        self.transaction = None;
         if let Some(files) = &self.grants.files {
             files.begin();
         }

@@ -68,7 +68,11 @@ fn syscall(operation: Operation) -> &'static str {
         Operation::Require
         | Operation::ModuleResolve
         | Operation::ModuleSource
-        | Operation::ExecRun => "require",
+        | Operation::ExecRun
+        | Operation::KvGet
+        | Operation::KvPut
+        | Operation::KvDelete
+        | Operation::KvList => "require",
         Operation::FsRead | Operation::FsWrite | Operation::FsAppend => "open",
         Operation::FsExists => "access",
         Operation::FsReadDir => "scandir",
