@@ -346,6 +346,9 @@ impl From<StorageError> for ApiError {
             | StorageError::ExecutionOver(_)
             | StorageError::SessionLive(_)
             | StorageError::HeapConflict { .. }
+            | StorageError::KvConflict { .. }
+            | StorageError::KvQuotaExceeded { .. }
+            | StorageError::KvTooManyReads { .. }
             | StorageError::DamagedHeap { .. }
             | StorageError::Backup { .. }
             | StorageError::DamagedRecord { .. } => Self::internal(message),

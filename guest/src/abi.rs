@@ -256,6 +256,18 @@ numbered!(
         /// Closes what is open, and answers what was changed of the one in memory: its length, then
         /// blocks of 4096 bytes, each behind its number; both in four bytes, little-endian.
         DbKeep = 35,
+        /// Reads a key of the workspace; answers nothing, or its version (little-endian, in eight
+        /// bytes; below 0 when the execution wrote it itself) and its value.
+        KvGet = 20,
+        /// Writes a key: the data is the version that is expected, as [`kv_flags`] say, and the value;
+        /// answers one byte, whether it was written.
+        KvPut = 21,
+        /// Removes a key; answers one byte, whether it was there.
+        KvDelete = 22,
+        /// Lists keys that begin with the name: the data is how many at most, in four bytes, and the
+        /// key after which they come, or nothing. Answers of each the lengths of key and rest, four
+        /// bytes each, the key, and the rest: version and value as [`Operation::KvGet`] has them.
+        KvList = 23,
     }
 );
 
@@ -307,6 +319,14 @@ pub mod close_flags {
 pub mod database_flags {
     /// It is the first part: what was there before is forgotten.
     pub const FIRST: u32 = 1;
+}
+
+/// Flags of [`Operation::KvPut`].
+pub mod kv_flags {
+    /// The key has to have the version that is expected.
+    pub const COMPARE: u32 = 1;
+    /// There has to be no such key.
+    pub const ABSENT: u32 = 2;
 }
 
 /// Flags of [`Operation::FsReadDir`].

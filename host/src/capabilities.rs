@@ -9,12 +9,14 @@ mod database;
 mod env;
 mod exec;
 mod fs;
+mod kv;
 mod net;
 
 pub(crate) use database::{DEFAULT_FILE_BYTES, DatabaseConfig, MAX_RESULT_BYTES, MAX_ROWS};
 pub(crate) use env::EnvConfig;
 pub(crate) use exec::ExecConfig;
 pub(crate) use fs::FsConfig;
+pub(crate) use kv::KvConfig;
 pub(crate) use net::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES, NetConfig};
 
 use schemars::JsonSchema;
@@ -30,6 +32,9 @@ pub(crate) const EXEC: &str = "exec";
 
 /// Name of the native module of databases, and of the capabilities that configure it.
 pub(crate) const DATABASE: &str = "database";
+
+/// Name of the native module of workspaces' keys, and of the capabilities that configure it.
+pub(crate) const KV: &str = "kv";
 
 /// Name of the capabilities of kind `net`, which let scripts use the global of that name.
 pub(crate) const FETCH: &str = "fetch";
@@ -78,6 +83,7 @@ pub fn check_config(kind: CapabilityKind, name: &str, config: &Value) -> Result<
         check::<EnvConfig>,
         check::<ExecConfig>,
         check::<FsConfig>,
+        check::<KvConfig>,
         check::<NetConfig>,
     ];
     checks.iter().try_for_each(|check| check(kind, name, config))
@@ -96,6 +102,7 @@ pub fn config_schema(module: &str) -> Option<Value> {
         EXEC => Some(schemars::schema_for!(ExecConfig).to_value()),
         FETCH => Some(schemars::schema_for!(NetConfig).to_value()),
         FS => Some(schemars::schema_for!(FsConfig).to_value()),
+        KV => Some(schemars::schema_for!(KvConfig).to_value()),
         _ => None,
     }
 }

@@ -9,9 +9,11 @@ use crate::capabilities::{
 };
 use crate::database::{MAX_MEMORY_BYTES, MAX_SCRATCH_BYTES, MAX_SQL_BYTES, MAX_VALUE_BYTES};
 use crate::imports::{
-    DEFAULT_OUTPUT_BYTES, MAX_BODIES, MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES, MAX_OUTPUT_BYTES,
-    MAX_PENDING, MAX_STATEMENTS,
+    DEFAULT_OUTPUT_BYTES, MAX_BODIES, MAX_BYTES, MAX_CALLS, MAX_DIR_ENTRIES, MAX_LISTED,
+    MAX_OUTPUT_BYTES, MAX_PENDING, MAX_STATEMENTS, MAX_WORKSPACE_BYTES, MAX_WORKSPACE_KEYS,
+    MAX_WRITES, MAX_WRITTEN_BYTES,
 };
+use vm_storage::{MAX_KV_KEY_BYTES, MAX_KV_READS, MAX_KV_VALUE_BYTES};
 
 /// Something that a template may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct Entry {
 }
 
 /// The native modules, by name.
-pub const MODULES: &[Entry] = &[DATABASE, EXEC, FS];
+pub const MODULES: &[Entry] = &[DATABASE, EXEC, FS, KV];
 
 const DATABASE: Entry = Entry {
     name: "database",
@@ -128,6 +130,25 @@ const FETCH: Entry = Entry {
         ("max_requests", MAX_REQUESTS as u64),
         ("max_request_bytes", MAX_REQUEST_BYTES),
         ("max_response_bytes", MAX_RESPONSE_BYTES),
+    ],
+};
+
+const KV: Entry = Entry {
+    name: "kv",
+    description: "Keys and values that the sessions of a workspace share, in the same commit as the \
+                  execution; a capability may narrow them.",
+    functions: &["compareAndSet", "delete", "get", "getEntry", "list", "put"],
+    limits: &[
+        ("calls_per_execution", MAX_CALLS),
+        ("key_bytes", MAX_KV_KEY_BYTES as u64),
+        // One byte says what they are.
+        ("value_bytes", MAX_KV_VALUE_BYTES as u64 - 1),
+        ("workspace_bytes", MAX_WORKSPACE_BYTES),
+        ("workspace_keys", MAX_WORKSPACE_KEYS),
+        ("keys_read_per_execution", MAX_KV_READS as u64),
+        ("keys_written_per_execution", MAX_WRITES as u64),
+        ("bytes_written_per_execution", MAX_WRITTEN_BYTES as u64),
+        ("keys_listed", MAX_LISTED as u64),
     ],
 };
 

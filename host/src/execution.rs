@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The commit is one transaction of the store: status, events, metrics, and what the execution
-//! changed in the heap.
+//! changed in the heap and among its workspace's keys. When these are refused, because others changed
+//! what it had read or there is no room, it is rolled back like one that is stopped.
 //!
 //! Invariant: what [`Run::run`] answers is durable, and the session's heap, here and in the store, is
 //! the state of the last execution that came to its end and was committed. The instance of one that
@@ -36,8 +37,8 @@ use std::time::{Duration, Instant};
 use vm_guest::abi::Outcome;
 use vm_storage::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionError,
-    ExecutionErrorCode, ExecutionId, ExecutionKind, ExecutionStatus, HeapCommit, Metrics,
-    SessionStatus, now,
+    ExecutionErrorCode, ExecutionId, ExecutionKind, ExecutionStatus, HeapCommit, KvCommit, Metrics,
+    Session, SessionStatus, StorageError, now,
 };
 
 /// Pages of native stack, 4 KiB each, from which an instance is dropped after its execution: the
@@ -97,6 +98,8 @@ struct Attempt {
     committed: usize,
     /// What it changed, if it came to its end, and what the store is told of it.
     changes: Option<Changes>,
+    /// What it did with its workspace's keys, if it came to its end.
+    kv: Option<KvCommit>,
     /// Whether its instance holds so much that a new one is worth making.
     sheds: bool,
 }
@@ -110,7 +113,7 @@ struct Changes {
 
 impl Attempt {
     fn failed(failure: Failure) -> Self {
-        Self { end: Err(failure), committed: 0, changes: None, sheds: false }
+        Self { end: Err(failure), committed: 0, changes: None, kv: None, sheds: false }
     }
 }
 
@@ -211,6 +214,7 @@ impl Run<'_> {
         if faults > 0 {
             runtime.note_faults();
         }
+        let kv = runtime.take_kv();
         let clock_ms = awake.clock_ms();
         let Awake { heap, runtime, .. } = awake;
         let runtime = runtime.as_mut().expect("restored above");
@@ -225,7 +229,7 @@ impl Run<'_> {
                 // Pages that are not the heap's are the native stack's.
                 let own = 2 * changes.delta.pages.len() as u64;
                 let sheds = faults.saturating_sub(own) > DEEP_STACK_PAGES;
-                Ok(Attempt { end: Ok(end), committed, changes: Some(changes), sheds })
+                Ok(Attempt { end: Ok(end), committed, changes: Some(changes), kv, sheds })
             }
             failure = &mut stopped => Ok(Attempt { committed, ..Attempt::failed(failure) }),
         }
@@ -269,6 +273,7 @@ impl Run<'_> {
                 let said =
                     if goes_on { format!("{message}; {ROLLED_BACK}") } else { message.clone() };
                 recorder.system(said, ConsoleLevel::Error);
+                execution.result = None;
                 execution.status = stopped_status(code);
                 execution.error = Some(ExecutionError { message, stack: None, code: Some(code) });
             }
@@ -281,15 +286,52 @@ impl Run<'_> {
     /// Commits the execution, its events that are not durable yet, and what became of the session.
     async fn commit(
         mut self,
-        execution: Execution,
+        mut execution: Execution,
         recorder: &SharedRecorder,
-        attempt: Attempt,
+        mut attempt: Attempt,
     ) -> Result<Finished, HostError> {
-        let Attempt { end, committed, mut changes, sheds } = attempt;
+        let (session, stored) = loop {
+            let session = self.session_after(&execution, &attempt.end);
+            let stored = self.store(&execution, &session, recorder, &mut attempt).await;
+            let Some(failure) = stored.as_ref().err().and_then(refusal_of_keys) else {
+                break (session, stored);
+            };
+            // Nothing of it is in the store, and without keys nothing is refused.
+            let committed = attempt.committed;
+            attempt = Attempt { committed, ..Attempt::failed(failure) };
+            self.conclude(&mut execution, recorder, &attempt.end);
+        };
+        let (ordinal, told) = match stored {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.host.sessions().retire(self.live);
+                self.slot.clear();
+                return Err(error.into());
+            }
+        };
+        let is_over = !session.status.is_live();
+        self.slot.session = session;
+        if is_over {
+            self.host.end(self.live);
+            self.slot.clear();
+        } else {
+            self.adopt(attempt.changes, told, ordinal);
+            let places = &self.host.engine().places;
+            let may_drop = attempt.sheds || attempt.end.is_err() || places.are_wanted();
+            // A start goes on in the instance that its template's module is linked to.
+            if may_drop && self.then.is_none() {
+                self.slot.drop_runtime();
+            }
+        }
         let events = recorder.lock().events().to_vec();
+        Ok(Finished { execution, events })
+    }
+
+    /// What the session becomes with an execution that ended so.
+    fn session_after(&self, execution: &Execution, end: &End) -> Session {
         let mut session = self.slot.session.clone();
         let failed_to_start = self.then.is_some() && execution.status != ExecutionStatus::Ok;
-        if end == Err(Failure::Closed) {
+        if *end == Err(Failure::Closed) {
             let closing = *self.live.closing().borrow();
             session = closing.close(&session);
         } else if failed_to_start {
@@ -298,37 +340,30 @@ impl Run<'_> {
         } else if let Some(status) = self.then {
             session.status = status;
         }
+        session
+    }
+
+    /// Asks the store to keep it; gives its ordinal, and how its change of the heap was told.
+    async fn store(
+        &mut self,
+        execution: &Execution,
+        session: &Session,
+        recorder: &SharedRecorder,
+        attempt: &mut Attempt,
+    ) -> Result<(u64, Option<Told>), StorageError> {
         let is_over = !session.status.is_live();
-        let told = changes.as_mut().and_then(|changes| changes.told.take());
+        let told = attempt.changes.as_mut().and_then(|changes| changes.told.take());
         let (heap, told) = told.unzip();
+        let new_events = recorder.lock().events()[attempt.committed..].to_vec();
         let commit = ExecutionCommit {
             execution: execution.clone(),
-            new_events: events[committed..].to_vec(),
+            new_events,
             session: (self.then.is_some() || is_over).then(|| session.clone()),
             heap: heap.filter(|_| !is_over),
+            kv: attempt.kv.take(),
         };
-        let stored = self.host.storage().commit_execution(commit).await;
-        let ordinal = match stored {
-            Ok(ordinal) => ordinal,
-            Err(error) => {
-                self.host.sessions().retire(self.live);
-                self.slot.clear();
-                return Err(error.into());
-            }
-        };
-        self.slot.session = session;
-        if is_over {
-            self.host.end(self.live);
-            self.slot.clear();
-        } else {
-            self.adopt(changes, told, ordinal);
-            let may_drop = sheds || end.is_err() || self.host.engine().places.are_wanted();
-            // A start goes on in the instance that its template's module is linked to.
-            if may_drop && self.then.is_none() {
-                self.slot.drop_runtime();
-            }
-        }
-        Ok(Finished { execution, events })
+        let ordinal = self.host.storage().commit_execution(commit).await?;
+        Ok((ordinal, told))
     }
 
     /// Makes what was committed the state to go back to.
@@ -364,6 +399,15 @@ async fn perform(runtime: &mut Runtime, work: Work<'_>, recorder: &SharedRecorde
     }
 }
 
+/// What an execution ended with whose keys the store refused, if that is what it did.
+fn refusal_of_keys(error: &StorageError) -> Option<Failure> {
+    match error {
+        StorageError::KvConflict { .. } => Some(Failure::KvConflict),
+        StorageError::KvQuotaExceeded { .. } => Some(Failure::KvQuota),
+        _ => None,
+    }
+}
+
 /// The status of an execution that was stopped.
 fn stopped_status(code: ExecutionErrorCode) -> ExecutionStatus {
     match code {
@@ -373,6 +417,8 @@ fn stopped_status(code: ExecutionErrorCode) -> ExecutionStatus {
         ExecutionErrorCode::Cancelled => ExecutionStatus::Cancelled,
         ExecutionErrorCode::OutputLimitExceeded
         | ExecutionErrorCode::GuestTrapped
-        | ExecutionErrorCode::HostStopped => ExecutionStatus::Error,
+        | ExecutionErrorCode::HostStopped
+        | ExecutionErrorCode::KvConflict
+        | ExecutionErrorCode::KvQuotaExceeded => ExecutionStatus::Error,
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Invariant: nothing is granted that the template does not say.
 
-use crate::capabilities::{DATABASE, EXEC, EnvConfig, ExecConfig, FS, NetConfig, configs};
+use crate::capabilities::{
+    DATABASE, EXEC, EnvConfig, ExecConfig, FS, KV, KvConfig, NetConfig, configs,
+};
 use crate::database::Databases;
 use crate::engine::Guest;
-use crate::imports::{Calls, Exec, Files, Net};
+use crate::imports::{Calls, Exec, Files, Kv, Net};
 use crate::limits;
 use crate::modules::Modules;
 use crate::net::Network;
@@ -16,7 +18,7 @@ use crate::typescript::TypeScript;
 use crate::worktree::Worktree;
 use std::sync::Arc;
 use vm_guest::abi;
-use vm_storage::{Session, TemplateSnapshot};
+use vm_storage::{Session, Storage, TemplateSnapshot};
 
 /// What a host lets templates grant.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct Grantable {
     pub(crate) secrets: Secrets,
     /// What strips types from what is loaded.
     pub(crate) typescript: TypeScript,
+    /// Where workspaces' keys are.
+    pub(crate) storage: Storage,
 }
 
 impl Grantable {
@@ -62,6 +66,8 @@ pub(crate) fn runtime_options(
         grants: net.iter().map(|config| Arc::new(config.grant())).collect(),
         placeholders: placeholders.into(),
     });
+    let kv = has(KV)
+        .then(|| Kv::new(grantable.storage.clone(), &session.workspace_id, KvConfig::of(template)));
     RuntimeOptions {
         guest,
         clock: SessionClock::of(session),
@@ -74,6 +80,7 @@ pub(crate) fn runtime_options(
             programs,
             net,
             variables: Arc::new(variables),
+            kv,
             calls: Calls::new(),
             audit: template.settings.runtime.audit,
         },

@@ -117,6 +117,7 @@ impl Host {
                 network: Arc::new(Network::new(addresses)),
                 secrets: Secrets::read(secrets.as_deref())?,
                 typescript,
+                storage: counted.clone(),
             };
             Ok::<_, HostError>((
                 roots,

@@ -9,6 +9,7 @@ mod database;
 pub(crate) mod decode;
 mod exec;
 mod files;
+mod kv;
 mod later;
 mod modules;
 mod net;
@@ -22,6 +23,10 @@ use calls::Called;
 pub(crate) use calls::Calls;
 pub(crate) use exec::{DEFAULT_OUTPUT_BYTES, Exec, MAX_OUTPUT_BYTES};
 pub(crate) use files::{Files, MAX_DIR_ENTRIES};
+pub(crate) use kv::{
+    Kv, MAX_LISTED, MAX_WORKSPACE_BYTES, MAX_WORKSPACE_KEYS, MAX_WRITES, MAX_WRITTEN_BYTES,
+    Transaction,
+};
 pub(crate) use later::{Later, MAX_PENDING};
 pub(crate) use net::{Fetches, MAX_BODIES, Net};
 pub(crate) use output::{CurrentRecorder, OutputSink};
@@ -54,6 +59,9 @@ pub(crate) enum Stop {
     /// The guest asked for an answer of another length than it was told.
     #[error("the guest took an answer of the wrong length")]
     WrongLength,
+    /// What the execution read of its workspace's keys has changed.
+    #[error("what was read of the workspace's keys has changed")]
+    KvConflict,
     /// The guest called while no execution was running.
     #[error("the guest called while no execution was running")]
     NotRunning,
@@ -139,6 +147,11 @@ async fn made(
         Operation::NetClose => {
             closed(caller.data_mut(), flags, &name);
             Ok(Vec::new())
+        }
+        Operation::KvGet | Operation::KvPut | Operation::KvDelete | Operation::KvList => {
+            let transaction = caller.data_mut().transaction();
+            let answer = grants.answer_kv(transaction, operation, flags, (&name, data)).await;
+            answer.map_err(wasmtime::Error::new)?
         }
         _ => grants.answer(operation, flags, &name, data).await,
     };
@@ -253,6 +266,10 @@ impl Grants {
                 }
                 None => Err(DENIED.to_owned()),
             },
+            // These take a transaction.
+            Operation::KvGet | Operation::KvPut | Operation::KvDelete | Operation::KvList => {
+                Err(DENIED.to_owned())
+            }
             // Files are not reached through a module that the template lacks, even by a guest that
             // makes the call without asking for the module first.
             Operation::FsRead
@@ -272,6 +289,25 @@ impl Grants {
                 }
                 None => Err(DENIED.to_owned()),
             },
+        }
+    }
+}
+
+impl Grants {
+    /// What an execution is answered of its workspace's keys.
+    async fn answer_kv(
+        &self,
+        transaction: Option<Transaction>,
+        operation: Operation,
+        flags: u32,
+        key_and_data: (&str, Vec<u8>),
+    ) -> Result<Called, Stop> {
+        match (&self.kv, transaction) {
+            (Some(kv), Some(transaction)) => {
+                kv.call(&self.calls, &transaction, operation, flags, key_and_data).await
+            }
+            (Some(_), None) => Ok(Err("EACCES\nlibraries load before there are keys".to_owned())),
+            (None, _) => Ok(Err(DENIED.to_owned())),
         }
     }
 }

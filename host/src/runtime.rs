@@ -21,7 +21,7 @@ use crate::places::Place;
 use crate::recorder::{OutputLimit, SharedRecorder};
 use std::sync::Arc;
 use vm_guest::abi::{Outcome, exports};
-use vm_storage::{EventPayload, ExecutionErrorCode, HostCalls};
+use vm_storage::{EventPayload, ExecutionErrorCode, HostCalls, KvCommit};
 use wasmtime::{Instance, Memory, Module, Store, Trap, TypedFunc};
 
 /// Why a call of the guest did not come to its end.
@@ -39,6 +39,10 @@ pub(crate) enum Failure {
     HostStopped,
     /// It passed a limit of output.
     Output(OutputLimit),
+    /// What it read of its workspace's keys has changed.
+    KvConflict,
+    /// Its workspace has no room for what it wrote.
+    KvQuota,
     /// It trapped, or did what no sound guest does.
     Trapped(String),
 }
@@ -57,6 +61,15 @@ impl Failure {
             Self::Closed => (ExecutionErrorCode::Cancelled, "the session was closed".to_owned()),
             Self::HostStopped => (ExecutionErrorCode::HostStopped, "the host stopped".to_owned()),
             Self::Output(limit) => (ExecutionErrorCode::OutputLimitExceeded, limit.to_string()),
+            Self::KvConflict => {
+                let message =
+                    "another execution changed keys that this one had read; it can be retried";
+                (ExecutionErrorCode::KvConflict, message.to_owned())
+            }
+            Self::KvQuota => {
+                let message = "the workspace has no room for the keys that were written";
+                (ExecutionErrorCode::KvQuotaExceeded, message.to_owned())
+            }
             Self::Trapped(why) => {
                 (ExecutionErrorCode::GuestTrapped, format!("the guest trapped: {why}"))
             }
@@ -77,6 +90,9 @@ impl Failure {
         }
         if let Some(limit) = error.downcast_ref::<OutputLimit>() {
             return Self::Output(*limit);
+        }
+        if let Some(Stop::KvConflict) = error.downcast_ref() {
+            return Self::KvConflict;
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => Self::Fuel,
@@ -198,6 +214,11 @@ impl Runtime {
     /// What the calls of the host came to since [`Runtime::begin`].
     pub(crate) fn host_calls(&mut self) -> HostCalls {
         self.store.data_mut().account().used()
+    }
+
+    /// What was done since with the workspace's keys, to be committed; none when nothing was.
+    pub(crate) fn take_kv(&mut self) -> Option<KvCommit> {
+        self.store.data_mut().take_kv()
     }
 
     /// Ends what [`Runtime::begin`] began; gives the fuel used of `fuel`.

@@ -189,7 +189,8 @@ impl<'a> Startup<'a> {
                 }
             }
             let session = Some(session.clone());
-            commits.push(ExecutionCommit { execution, new_events, session, heap: None });
+            let (heap, kv) = (None, None);
+            commits.push(ExecutionCommit { execution, new_events, session, heap, kv });
         }
         session.status = SessionStatus::Ready;
         let ready = session.clone();

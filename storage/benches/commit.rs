@@ -90,6 +90,7 @@ fn commit(session_id: SessionId) -> ExecutionCommit {
         execution,
         session: None,
         heap: None,
+        kv: None,
     }
 }
 

@@ -80,6 +80,7 @@ fn commit(session_id: SessionId, follows: u64) -> ExecutionCommit {
     ExecutionCommit {
         new_events: (1..=2).map(event).collect(),
         heap: Some(HeapCommit { follows, memory, change }),
+        kv: None,
         execution,
         session: None,
     }

@@ -77,5 +77,6 @@ fn commit(execution: &Execution, seqs: std::ops::RangeInclusive<u64>) -> Executi
         new_events: seqs.map(event).collect(),
         session: None,
         heap: None,
+        kv: None,
     }
 }

@@ -4,6 +4,7 @@
 //! Which status a client sees is for `api` to say.
 
 use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::kv::{KvQuota, KvUsage};
 use std::io;
 use std::path::PathBuf;
 
@@ -92,6 +93,31 @@ pub enum StorageError {
         expected: u64,
         /// The ordinal that the change named.
         found: u64,
+    },
+    /// What an execution saw of its workspace is not so any more: somebody else changed it.
+    #[error("what was read of workspace {workspace} has changed")]
+    KvConflict {
+        /// Its id.
+        workspace: String,
+    },
+    /// A workspace has no room for what an execution wrote.
+    #[error(
+        "workspace {workspace} would hold {} keys and {} bytes, and may hold {} and {}",
+        after.keys, after.bytes, quota.keys, quota.bytes
+    )]
+    KvQuotaExceeded {
+        /// Its id.
+        workspace: String,
+        /// What it would hold.
+        after: KvUsage,
+        /// What it may.
+        quota: KvQuota,
+    },
+    /// An execution has read as many keys as it may.
+    #[error("an execution may read {limit} keys")]
+    KvTooManyReads {
+        /// [`MAX_KV_READS`](crate::MAX_KV_READS).
+        limit: usize,
     },
     /// An execution was committed with a session, or for a session, that is not its own.
     #[error("execution {execution} belongs to session {expected}, not {found}")]

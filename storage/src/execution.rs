@@ -119,6 +119,10 @@ pub enum ExecutionErrorCode {
     Cancelled,
     /// The host ended while it ran.
     HostStopped,
+    /// What it read of its workspace's keys had changed by its end.
+    KvConflict,
+    /// Its workspace had no room for the keys that it wrote.
+    KvQuotaExceeded,
 }
 
 /// What an [`Execution`] used.

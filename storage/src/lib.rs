@@ -37,6 +37,7 @@ mod event;
 mod execution;
 mod heap;
 mod id;
+mod kv;
 mod record;
 mod retention;
 mod session;
@@ -61,6 +62,10 @@ pub use heap::{
     PatchRun, StoredHeap,
 };
 pub use id::{CapabilityId, ExecutionId, SessionId, StartupFileId, TemplateId};
+pub use kv::{
+    KvCommit, KvEntry, KvList, KvListed, KvQuota, KvReads, KvUsage, KvWrites, MAX_KV_KEY_BYTES,
+    MAX_KV_READS, MAX_KV_VALUE_BYTES,
+};
 pub use record::{MAX_RECORD_BYTES, MAX_RECORD_DEPTH};
 pub use retention::{Bounds, Retention};
 pub use session::{

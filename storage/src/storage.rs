@@ -2,10 +2,12 @@
 //!
 //! Invariant: clones share one writer and one file; the file is closed, and its lock released,
 //! when the last clone is gone or [`Storage::shutdown`] has returned.
-//! Reads are in `storage/read.rs`, those of heaps in `storage/load.rs`, writes in `storage/write.rs`,
+//! Reads are in `storage/read.rs`, those of heaps in `storage/load.rs`,
+//! those of workspaces' keys in `storage/kv.rs`, writes in `storage/write.rs`,
 //! copies of the whole in `storage/backup.rs`.
 
 pub(crate) mod backup;
+mod kv;
 mod load;
 pub(crate) mod read;
 pub(crate) mod write;

@@ -17,9 +17,11 @@
 //! doomed_heaps        session id (16)                  -
 //! purged_sessions     session id (16)                  -
 //! totals              name                             u64
+//! kv_workspaces       workspace                        number, revision, bytes, keys
+//! kv                  number (8) key                   version (8) value
 //! ```
 //!
-//! The rows of heaps are those of `heap/codec.rs`. What an execution changed in its session's heap
+//! The rows of heaps are those of `heap/codec.rs`, those of workspaces' keys are drawn in `kv.rs`. What an execution changed in its session's heap
 //! stands in the row that lists the execution, so that a commit touches no page of the file more.
 //!
 //! Invariant: an index row is there exactly when its record says so: `live_sessions` for status
@@ -47,7 +49,7 @@ use std::fmt::Display;
 
 /// The format of the file. Any change to this module's table, or to a record that old records would
 /// not decode into, raises it and adds a step to `database/migrate.rs`.
-pub const FORMAT_VERSION: u64 = 2;
+pub const FORMAT_VERSION: u64 = 3;
 
 /// The one key of [`META`].
 pub(crate) const FORMAT_KEY: &str = "format";
@@ -55,6 +57,8 @@ pub(crate) const FORMAT_KEY: &str = "format";
 pub(crate) type Id = &'static [u8; 16];
 pub(crate) type Numbered = &'static [u8; 24];
 pub(crate) type Record = &'static [u8];
+/// Number, revision, bytes, keys.
+pub(crate) type Workspace = (u64, u64, u64, u64);
 
 pub(crate) const META: TableDefinition<'_, &'static str, u64> = TableDefinition::new("meta");
 
@@ -119,6 +123,8 @@ tables! {
     doomed_heaps DOOMED_HEAPS: Id => ();
     purged_sessions PURGED_SESSIONS: Id => ();
     totals TOTALS: &'static str => u64;
+    kv KV: Record => Record;
+    kv_workspaces KV_WORKSPACES: &'static str => Workspace;
 }
 
 /// The record of a noun, if there is one.

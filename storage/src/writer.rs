@@ -20,6 +20,7 @@
 
 mod apply;
 mod heap;
+mod kv;
 mod queue;
 pub(crate) mod request;
 mod sweep;

@@ -81,7 +81,9 @@ pub(super) fn exit_of_code(code: ExecutionErrorCode) -> Exit {
         | ExecutionErrorCode::WallTimeExceeded
         | ExecutionErrorCode::OutputLimitExceeded => Exit::Limit,
         ExecutionErrorCode::Cancelled => Exit::Interrupted,
-        ExecutionErrorCode::GuestTrapped => Exit::Failure,
+        ExecutionErrorCode::GuestTrapped
+        | ExecutionErrorCode::KvConflict
+        | ExecutionErrorCode::KvQuotaExceeded => Exit::Failure,
         ExecutionErrorCode::HostStopped => Exit::Failed,
     }
 }

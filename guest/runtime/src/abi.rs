@@ -70,6 +70,12 @@ pub(crate) enum Operation {
     /// Gives pages of the database in memory, and takes those that changed.
     DbRestore = 34,
     DbKeep = 35,
+    KvGet = 20,
+    /// The version that is expected, eight bytes little-endian, and the value.
+    KvPut = 21,
+    KvDelete = 22,
+    /// How many at most, four bytes little-endian, and the key before them.
+    KvList = 23,
 }
 
 #[link(wasm_import_module = "vm")]

@@ -4,6 +4,7 @@
 pub(crate) mod database;
 mod exec;
 mod fs;
+mod kv;
 
 use crate::abi::{self, Operation};
 use crate::web;
@@ -17,7 +18,7 @@ thread_local! {
 }
 
 /// The modules that this guest has.
-const NATIVE: [&str; 4] = ["database", "exec", "fs", FS_PROMISES];
+const NATIVE: [&str; 5] = ["database", "exec", "fs", FS_PROMISES, "kv"];
 /// A part of `fs` under a name of its own.
 const FS_PROMISES: &str = "fs/promises";
 /// What Node's own modules may be named with.
@@ -47,6 +48,7 @@ pub(crate) fn native<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
         "database" => loaded(ctx, "database", database::module),
         "exec" => loaded(ctx, "exec", exec::module),
         "fs" => loaded(ctx, "fs", fs::module),
+        "kv" => loaded(ctx, "kv", kv::module),
         _ => {
             let message = format!("Invalid module: this guest has no module '{name}'");
             Err(Exception::throw_message(ctx, &message))

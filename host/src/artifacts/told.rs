@@ -60,27 +60,7 @@ impl ArtifactInput {
             Ok(Operation::ModuleSource) => "load",
             Ok(Operation::FsRealPath) => "realpath",
             // None of these is repeated.
-            Ok(
-                Operation::FsWrite
-                | Operation::FsAppend
-                | Operation::FsMakeDir
-                | Operation::FsRename
-                | Operation::FsRemoveDir
-                | Operation::ExecRun
-                | Operation::Answer
-                | Operation::NetFetch
-                | Operation::NetRead
-                | Operation::NetClose
-                | Operation::Env
-                | Operation::DbExec
-                | Operation::DbQuery
-                | Operation::DbOpen
-                | Operation::DbClose
-                | Operation::DbRestore
-                | Operation::DbKeep
-                | Operation::FsUnlink,
-            )
-            | Err(_) => "other",
+            Ok(_) | Err(_) => "other",
         };
         let answer = match &asked.answer {
             Answer::Sha256(hash) => InputAnswer::Sha256(hash.clone()),

@@ -66,7 +66,7 @@ impl Checkpoint<'_> {
         let count = new_events.len();
         let execution = self.execution.clone();
         let session = self.session.cloned();
-        let commit = ExecutionCommit { execution, new_events, session, heap: None };
+        let commit = ExecutionCommit { execution, new_events, session, heap: None, kv: None };
         match self.storage.commit_execution(commit).await {
             Ok(_) => count,
             Err(error) => {

@@ -5,6 +5,7 @@
 //! functions of bytes alone, which a fuzzer calls as the imports do.
 
 use super::Stop;
+use super::kv::MAX_DATA_BYTES as MAX_KV_DATA_BYTES;
 use crate::capabilities::MAX_REQUEST_BYTES;
 use crate::recorder::{
     MAX_EXCEPTION_BYTES, MAX_JSON_BYTES, MAX_PREVIEW_BYTES, OutputLimit, cut_short, parse_json,
@@ -88,26 +89,13 @@ pub(crate) fn call(memory: &[u8], operation: u32, name: Span, data: Span) -> Res
         | Operation::DbExec
         | Operation::DbQuery
         | Operation::DbRestore => data.bytes(memory)?.to_vec(),
-        Operation::Require
-        | Operation::FsRead
-        | Operation::FsExists
-        | Operation::FsReadDir
-        | Operation::FsStat
-        | Operation::FsMakeDir
-        | Operation::FsUnlink
-        | Operation::FsRename
-        | Operation::FsRemoveDir
-        | Operation::FsRealPath
-        | Operation::ExecRun
-        | Operation::Answer
-        | Operation::NetRead
-        | Operation::NetClose
-        | Operation::Env
-        | Operation::DbOpen
-        | Operation::DbClose
-        | Operation::DbKeep
-        | Operation::ModuleResolve
-        | Operation::ModuleSource => Vec::new(),
+        // What is longer is refused; how much longer it is does not matter.
+        Operation::KvPut | Operation::KvList => {
+            let data = data.bytes(memory)?;
+            data.get(..=MAX_KV_DATA_BYTES).unwrap_or(data).to_vec()
+        }
+        // The others have none.
+        _ => Vec::new(),
     };
     Ok(Call { operation, name, data })
 }

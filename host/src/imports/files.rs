@@ -139,8 +139,7 @@ impl Files {
     }
 
     fn blocking(&self, request: &Request<'_>) -> Result<Vec<u8>, Refused> {
-        let access =
-            if changes_files(request.operation) { Access::ReadWrite } else { Access::Read };
+        let access = access(request.operation);
         if !self.grants.allow_anywhere(access) {
             return Err(denied(access));
         }
@@ -209,21 +208,8 @@ impl Files {
                 let path = worktree.canonical(path)?;
                 Ok(format!("/{}", path.display()).into_bytes())
             }
-            Operation::Require
-            | Operation::ModuleResolve
-            | Operation::ModuleSource
-            | Operation::ExecRun
-            | Operation::Answer
-            | Operation::NetFetch
-            | Operation::NetRead
-            | Operation::NetClose
-            | Operation::Env
-            | Operation::DbExec
-            | Operation::DbQuery
-            | Operation::DbOpen
-            | Operation::DbClose
-            | Operation::DbRestore
-            | Operation::DbKeep => Err(FileError::NotFound),
+            // None of the files'.
+            _ => Err(FileError::NotFound),
         }
     }
 
@@ -297,21 +283,8 @@ impl Files {
                 worktree.stat_literal(path).and_then(FileStat::not_of_a_link)?;
                 Ok(path.rooted().into_bytes())
             }
-            Operation::Require
-            | Operation::ModuleResolve
-            | Operation::ModuleSource
-            | Operation::ExecRun
-            | Operation::Answer
-            | Operation::NetFetch
-            | Operation::NetRead
-            | Operation::NetClose
-            | Operation::Env
-            | Operation::DbExec
-            | Operation::DbQuery
-            | Operation::DbOpen
-            | Operation::DbClose
-            | Operation::DbRestore
-            | Operation::DbKeep => Err(FileError::NotFound),
+            // None of the files'.
+            _ => Err(FileError::NotFound),
         }
     }
 
@@ -384,35 +357,15 @@ fn denied(access: Access) -> Refused {
     ("EACCES", format!("permission denied: the template does not grant {what} this"))
 }
 
-/// Whether an operation changes what is outside the guest's memory.
-pub(super) fn changes_files(operation: Operation) -> bool {
+/// What an operation has to be allowed.
+fn access(operation: Operation) -> Access {
     match operation {
-        Operation::FsWrite
-        | Operation::FsAppend
-        | Operation::FsMakeDir
-        | Operation::FsRename
-        | Operation::FsRemoveDir
-        | Operation::FsUnlink
-        | Operation::ExecRun
-        | Operation::DbExec
-        | Operation::DbQuery
-        | Operation::DbOpen
-        | Operation::DbClose
-        | Operation::DbRestore
-        | Operation::DbKeep => true,
-        Operation::Require
-        | Operation::FsRead
+        Operation::FsRead
         | Operation::FsExists
         | Operation::FsReadDir
         | Operation::FsStat
-        | Operation::FsRealPath
-        | Operation::ModuleResolve
-        | Operation::ModuleSource
-        | Operation::Answer
-        | Operation::NetFetch
-        | Operation::NetRead
-        | Operation::NetClose
-        | Operation::Env => false,
+        | Operation::FsRealPath => Access::Read,
+        _ => Access::ReadWrite,
     }
 }
 

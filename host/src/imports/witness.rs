@@ -5,7 +5,6 @@
 //! answered the same again, would run again to the same memory and the same events.
 
 use super::database::is_of_databases;
-use super::files::changes_files;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vm_guest::abi::Operation;
@@ -44,6 +43,9 @@ pub(crate) enum Unrepeatable {
     /// It used a database: what SQL says may be the time, and a file's content is not noted.
     #[error("it used a database")]
     Database,
+    /// It used its workspace's keys.
+    #[error("it used its workspace's keys")]
+    Keys,
     /// It asked for more than is kept.
     #[error("it asked the host for more than {MAX_ASKED} things")]
     Asking,
@@ -88,18 +90,24 @@ impl Witness {
         answer: &Result<Vec<u8>, String>,
     ) {
         match operation {
+            Operation::Require
+            | Operation::FsRead
+            | Operation::FsExists
+            | Operation::FsReadDir
+            | Operation::FsStat
+            | Operation::FsRealPath
+            | Operation::ModuleResolve
+            | Operation::ModuleSource => {}
             Operation::ExecRun => return self.spoil(Unrepeatable::Program),
             Operation::NetFetch | Operation::NetRead | Operation::NetClose => {
                 return self.spoil(Unrepeatable::Network);
             }
             Operation::Env => return self.spoil(Unrepeatable::Environment),
-            _ => {}
-        }
-        if is_of_databases(operation) {
-            return self.spoil(Unrepeatable::Database);
-        }
-        if changes_files(operation) {
-            return self.spoil(Unrepeatable::Writing);
+            Operation::KvGet | Operation::KvPut | Operation::KvDelete | Operation::KvList => {
+                return self.spoil(Unrepeatable::Keys);
+            }
+            operation if is_of_databases(operation) => return self.spoil(Unrepeatable::Database),
+            _ => return self.spoil(Unrepeatable::Writing),
         }
         let asked = Asked {
             operation: operation as u32,

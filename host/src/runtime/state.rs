@@ -8,14 +8,15 @@ use super::SessionClock;
 use super::fuel::Fuel;
 use crate::database::Databases;
 use crate::imports::{
-    Account, Calls, CurrentRecorder, Exec, Fetches, Files, Later, Net, OutputSink, Unrepeatable,
-    Witness,
+    Account, Calls, CurrentRecorder, Exec, Fetches, Files, Kv, Later, Net, OutputSink, Transaction,
+    Unrepeatable, Witness,
 };
 use crate::limits::MemoryLimiter;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use vm_storage::KvCommit;
 use wasmtime::Memory;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -37,6 +38,8 @@ pub(crate) struct State {
     account: Account,
     /// What the execution began and has under way; most begin nothing.
     under_way: Option<Box<(Later, Fetches)>>,
+    /// Once the execution that runs has used its workspace's keys.
+    transaction: Option<Transaction>,
     memory: Option<Memory>,
     /// The answer of the last host call, until the guest takes it.
     answer: Vec<u8>,
@@ -77,6 +80,8 @@ pub(crate) struct Grants {
     pub(crate) net: Option<Net>,
     /// What scripts have in their environment of the host's secrets.
     pub(crate) variables: Arc<BTreeMap<String, String>>,
+    /// The workspace's keys; none without the `kv` module.
+    pub(crate) kv: Option<Kv>,
     /// What of all this is under way.
     pub(crate) calls: Calls,
     /// Whether each call leaves an event.
@@ -94,6 +99,7 @@ impl Grants {
             programs: None,
             net: None,
             variables: Arc::default(),
+            kv: None,
             calls: Calls::new(),
             audit: false,
         }
@@ -113,6 +119,7 @@ impl State {
             witness: None,
             account: Account::default(),
             under_way: None,
+            transaction: None,
             memory: None,
             answer: Vec::new(),
         }
@@ -210,10 +217,26 @@ impl State {
         }
     }
 
+    /// What the execution that runs does with its workspace's keys. Libraries, for which clocks stand
+    /// still, are loaded by none: nothing would commit it.
+    pub(crate) fn transaction(&mut self) -> Option<Transaction> {
+        if self.clock == Clock::Stopped {
+            return None;
+        }
+        Some(self.transaction.get_or_insert_default().clone())
+    }
+
+    /// What it did, for its commit.
+    pub(super) fn take_kv(&mut self) -> Option<KvCommit> {
+        let (kv, transaction) = (self.grants.kv.as_ref()?, self.transaction.take()?);
+        kv.commit(&transaction)
+    }
+
     /// Forgets what the execution before did with its grants.
     pub(super) fn begin_execution(&mut self) {
         self.end_execution();
         self.account = Account::default();
+        self.transaction = None;
         if let Some(files) = &self.grants.files {
             files.begin();
         }

@@ -12,6 +12,7 @@ mod files;
 mod harness;
 mod hibernation;
 mod images;
+mod kv;
 mod limits;
 mod model;
 mod modules;

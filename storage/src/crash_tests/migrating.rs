@@ -1,8 +1,9 @@
 //! Power cuts and failures at each operation that bringing a file to this format takes.
 
 use super::disk::{Dice, Disk, Failure, Operation};
-use super::steady;
 use super::view::{View, check_inside};
+use super::{commit, over, session, steady};
+use crate::tables::{FORMAT_KEY, KV, KV_WORKSPACES, META};
 use crate::{Recovery, Storage, StorageError};
 use flate2::read::GzDecoder;
 use std::io::Read;
@@ -12,6 +13,23 @@ fn format_1() -> Disk {
     let mut bytes = Vec::new();
     GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
     Disk::of(bytes)
+}
+
+/// What a release of format 2 would have left of such a life.
+async fn format_2() -> Disk {
+    let disk = Disk::formatted();
+    let (storage, _) = open(&disk).unwrap();
+    let session = session();
+    storage.put_session(session.clone()).await.unwrap();
+    storage.commit_execution(commit(&over(session.id), 1..=3)).await.unwrap();
+    storage.shutdown().await.unwrap();
+    let database = disk.database();
+    let txn = database.begin_write().unwrap();
+    assert!(txn.delete_table(KV).unwrap() && txn.delete_table(KV_WORKSPACES).unwrap());
+    txn.open_table(META).unwrap().insert(FORMAT_KEY, 2).unwrap();
+    txn.commit().unwrap();
+    database.close().unwrap();
+    disk.copy()
 }
 
 fn open(disk: &Disk) -> Result<(Storage, Recovery), StorageError> {
@@ -29,7 +47,13 @@ async fn seen(disk: &Disk) -> View {
 
 #[tokio::test]
 async fn a_migration_that_is_cut_off_anywhere_is_made_at_the_next_start() {
-    let (start, disk) = (format_1(), format_1());
+    for start in [format_1(), format_2().await] {
+        cut_off_anywhere(&start).await;
+    }
+}
+
+async fn cut_off_anywhere(start: &Disk) {
+    let disk = start.copy();
     disk.plan(None);
     let expected = seen(&disk).await;
     let log = disk.log();

@@ -5,8 +5,8 @@
 use super::{commit, running, session};
 use crate::{
     Bounds, EventPayload, Execution, ExecutionCommit, ExecutionStatus, HEAP_PAGE_BYTES, HeapChange,
-    HeapCommit, HeapMemory, HeapPage, HeapPatch, Metrics, PageWrite, Retention, Session, SessionId,
-    SessionStatus, Storage, StorageError, Template, TemplateId,
+    HeapCommit, HeapMemory, HeapPage, HeapPatch, KvCommit, KvWrites, Metrics, PageWrite, Retention,
+    Session, SessionId, SessionStatus, Storage, StorageError, Template, TemplateId,
 };
 use std::ops::RangeInclusive;
 
@@ -77,6 +77,8 @@ impl Script {
         let (memory, pages) = (script.memory(), script.changed());
         script.push(Step::PutWithHeap(kept.clone(), memory, pages));
         script.patch(kept.id, 1);
+        script.keys(kept.id, &[("a", Some("1")), ("b", Some("2"))]);
+        script.ordinal += 1;
         script.push(Step::Commit(Box::new(commit(&running(kept.id), 1..=2))));
         script.ordinal += 1;
         let before = script.steps.len();
@@ -86,10 +88,15 @@ impl Script {
         script.patch(kept.id, 2);
         script.patch(kept.id, 1);
         script.whole(kept.id);
+        script.keys(kept.id, &[("a", None), ("b", Some("3")), ("c", Some("4"))]);
+        script.ordinal += 1;
         script.long(kept.id);
         script.patch(kept.id, 0);
         // More rows than one step of sweeping removes.
         script.push(Step::Commit(Box::new(short(commit(&over(gone.id, 600), 1..=600)))));
+        script.keys(kept.id, &[("b", None), ("c", None)]);
+        script.ordinal += 1;
+        script.keys(gone.id, &[("d", Some("5"))]);
         script.push(Step::PutSession(status(&gone, SessionStatus::Closed)));
         script.push(Step::Purge(gone.id));
         (0..3).for_each(|_| script.push(Step::Sweep(Retention::default())));
@@ -130,6 +137,17 @@ impl Script {
         self.ordinal += 1;
         self.at = self.ordinal;
         self.push(Step::Commit(Box::new(with(&over, 1..=2, Some(heap)))));
+    }
+
+    /// An execution that writes keys of the workspace.
+    fn keys(&mut self, owner: SessionId, written: &[(&str, Option<&str>)]) {
+        let row = |(key, value): &(&str, Option<&str>)| {
+            ((*key).to_owned(), value.map(|value| value.as_bytes().to_vec()))
+        };
+        let writes: KvWrites = written.iter().map(row).collect();
+        let kv = KvCommit { workspace: "w".to_owned(), writes, ..KvCommit::default() };
+        let commit = with(&over(owner, 1), 1..=1, None);
+        self.push(Step::Commit(Box::new(ExecutionCommit { kv: Some(kv), ..commit })));
     }
 
     fn patched(&mut self, page: usize) -> HeapCommit {

@@ -7,8 +7,8 @@ use crate::tables::{HistoryRow, Snapshot};
 use crate::writer::totals::Totals;
 use crate::{
     Event, EventPayload, Execution, ExecutionErrorCode, ExecutionStatus, HEAP_PAGE_BYTES,
-    HeapPatch, PageRequest, Session, SessionFilter, SessionId, SessionStatus, Storage,
-    StorageError, Template,
+    HeapPatch, KvList, KvListed, KvReads, KvUsage, KvWrites, PageRequest, Session, SessionFilter,
+    SessionId, SessionStatus, Storage, StorageError, Template,
 };
 use redb::{ReadableDatabase, ReadableTable};
 
@@ -22,6 +22,8 @@ pub(super) struct View {
     executions: Vec<(Execution, Result<Vec<Event>, u64>)>,
     /// Those of live sessions.
     heaps: Vec<(SessionId, u64, u64, Pages)>,
+    /// Keys of the one workspace.
+    keys: (KvUsage, Vec<KvListed>),
 }
 
 impl View {
@@ -49,7 +51,10 @@ impl View {
             }
         }
         let templates = storage.templates(PageRequest::first(1_000))?.items;
-        Ok(Self { templates, sessions, live, executions, heaps })
+        let all = KvList { prefix: "", after: None, limit: 1_000, max_bytes: usize::MAX };
+        let listed = storage.kv_list("w", all, &KvWrites::new(), &mut KvReads::default())?;
+        let keys = (storage.kv_usage("w", "a")?.0, listed);
+        Ok(Self { templates, sessions, live, executions, heaps, keys })
     }
 
     /// The same, but for when sessions were closed.
@@ -117,6 +122,7 @@ pub(super) fn check_inside(disk: &Disk) {
     assert_eq!(listed, tables.executions.iter().unwrap().count() as u64, "each is listed once");
     let totals = Totals::read(&tables.totals).unwrap();
     assert_eq!((totals.executions.0, totals.events.0, totals.heaps.0), (executions, events, heaps));
+    check_keys(&tables);
     assert_eq!(tables.running_executions.iter().unwrap().count(), 0);
     assert_eq!(tables.starting_sessions.iter().unwrap().count(), 0);
     for row in tables.sessions.iter().unwrap() {
@@ -126,4 +132,21 @@ pub(super) fn check_inside(disk: &Disk) {
         let is_live = tables.live_sessions.get(key.value()).unwrap().is_some();
         assert_eq!(is_live, session.status == SessionStatus::Ready);
     }
+}
+
+/// Checks that a workspace's row says what its keys come to.
+fn check_keys(tables: &Snapshot) {
+    let (mut left_bytes, mut left_keys) = (0, 0);
+    for row in tables.kv.iter().unwrap() {
+        let (key, row) = row.unwrap();
+        left_bytes += (key.value().len() + row.value().len()) as u64 - 16;
+        left_keys += 1;
+    }
+    for row in tables.kv_workspaces.iter().unwrap() {
+        let (_, _, bytes, keys) = row.unwrap().1.value();
+        assert!(keys > 0);
+        left_bytes -= bytes;
+        left_keys -= keys;
+    }
+    assert_eq!((left_bytes, left_keys), (0, 0));
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! 1   sessions lived in their process: session_executions, no heaps
 //! 2   sessions outlive it: history, heaps and what removes them in the background
+//! 3   workspaces have keys: kv, kv_workspaces
 //! ```
 //!
 //! Invariant: all steps are one transaction, so that a crash leaves the file as it was, for the next
@@ -14,8 +15,9 @@ use crate::id::{ExecutionId, SessionId};
 use crate::record::encode;
 use crate::session::{Session, SessionStatus};
 use crate::tables::{
-    EVENTS, EXECUTIONS, FORMAT_KEY, FORMAT_VERSION, HistoryRow, Id, LIVE_SESSIONS, META, Noun,
-    Numbered, RUNNING_EXECUTIONS, SESSIONS, TEMPLATES, Tables, get,
+    DOOMED_HEAPS, EVENTS, EXECUTIONS, EXPIRING_SESSIONS, FORMAT_KEY, FORMAT_VERSION, HEAP_PAGES,
+    HEAPS, HISTORY, HistoryRow, Id, LIVE_SESSIONS, META, Noun, Numbered, PURGED_SESSIONS,
+    RUNNING_EXECUTIONS, SESSIONS, STARTING_SESSIONS, TEMPLATES, TOTALS, Tables, get,
 };
 use crate::time::now;
 use crate::writer::durable_write;
@@ -40,9 +42,14 @@ pub(super) fn migrate(path: &Path, database: &Database, found: u64) -> Result<()
     }
     tracing::info!(path = %path.display(), from = found, to = FORMAT_VERSION, "migrating");
     let migrate = || -> Result<(), Fault> {
-        check_tables_of_one(database)?;
+        check_tables(database, found)?;
         let txn = durable_write(database)?;
-        one_to_two(&txn)?;
+        // It makes those that are new.
+        let mut tables = Tables::open(&txn)?;
+        if found < 2 {
+            one_to_two(&txn, &mut tables)?;
+        }
+        drop(tables);
         txn.open_table(META)?.insert(FORMAT_KEY, FORMAT_VERSION)?;
         txn.commit()?;
         Ok(())
@@ -56,7 +63,7 @@ pub(super) fn migrate(path: &Path, database: &Database, found: u64) -> Result<()
 }
 
 /// Opening a table for writing makes it: one that is missing is to be damage.
-fn check_tables_of_one(database: &Database) -> Result<(), Fault> {
+fn check_tables(database: &Database, found: u64) -> Result<(), Fault> {
     let txn = database.begin_read()?;
     for table in [TEMPLATES, SESSIONS, EXECUTIONS] {
         txn.open_table(table)?;
@@ -65,12 +72,23 @@ fn check_tables_of_one(database: &Database) -> Result<(), Fault> {
         txn.open_table(table)?;
     }
     txn.open_table(EVENTS)?;
-    txn.open_table(SESSION_EXECUTIONS)?;
+    if found < 2 {
+        txn.open_table(SESSION_EXECUTIONS)?;
+        return Ok(());
+    }
+    for table in [STARTING_SESSIONS, DOOMED_HEAPS, PURGED_SESSIONS] {
+        txn.open_table(table)?;
+    }
+    for table in [HISTORY, HEAP_PAGES] {
+        txn.open_table(table)?;
+    }
+    txn.open_table(EXPIRING_SESSIONS)?;
+    txn.open_table(HEAPS)?;
+    txn.open_table(TOTALS)?;
     Ok(())
 }
 
-fn one_to_two(txn: &WriteTransaction) -> Result<(), Fault> {
-    let mut tables = Tables::open(txn)?;
+fn one_to_two(txn: &WriteTransaction, tables: &mut Tables<'_>) -> Result<(), Fault> {
     let old = txn.open_table(SESSION_EXECUTIONS)?;
     for row in old.iter()? {
         let (key, id) = row?;
@@ -84,7 +102,7 @@ fn one_to_two(txn: &WriteTransaction) -> Result<(), Fault> {
         live.push(SessionId::from_bytes(row?.0.value()));
     }
     for id in live {
-        close(&mut tables, id)?;
+        close(tables, id)?;
     }
     let mut totals = Totals::default();
     for row in tables.executions.iter()? {
@@ -93,7 +111,7 @@ fn one_to_two(txn: &WriteTransaction) -> Result<(), Fault> {
     for row in tables.events.iter()? {
         totals.events.replace(0, row?.1.value().len());
     }
-    totals.write(&mut tables)
+    totals.write(tables)
 }
 
 /// Closes a session whose heap was never stored.

@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::execution::Execution;
 use crate::heap::{HeapChange, HeapCommit, HeapMemory, PageWrite};
 use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::kv::KvCommit;
 use crate::record::encode;
 use crate::retention::Retention;
 use crate::session::Session;
@@ -31,6 +32,8 @@ pub struct ExecutionCommit {
     pub session: Option<Session>,
     /// What it did to the session's heap; none when nothing of it stays.
     pub heap: Option<HeapCommit>,
+    /// What it did to its workspace's keys, and saw of them; none when it was neither.
+    pub kv: Option<KvCommit>,
 }
 
 impl Storage {
@@ -156,15 +159,15 @@ impl Storage {
         Ok(self.queue.ask(&self.slot, Work::Sweep(retention)).await?.swept)
     }
 
-    /// Keeps an execution as it now is, its new events, its session and what it did to the session's
-    /// heap in one transaction. Gives the ordinal of the execution among its session's, from 1.
+    /// Keeps an execution as it now is, its new events, its session, and what it did to the session's
+    /// heap and to its workspace's keys, in one transaction. Gives the ordinal of the execution among its session's, from 1.
     ///
     /// Called once when the execution ends; one that takes long may be committed before, as
     /// `running`, with the events so far.
     ///
     /// # Errors
     /// `SequenceGap`, `ForeignEvent`, `ForeignSession`, `UnknownSession`, `ExecutionOver`,
-    /// `HeapConflict`, a record bound, or the state of the store.
+    /// `HeapConflict`, `KvConflict`, `KvQuotaExceeded`, a record bound, or the state of the store.
     pub async fn commit_execution(&self, commit: ExecutionCommit) -> Result<u64, StorageError> {
         let prepared = PreparedExecution::of(commit)?;
         let done = self.queue.ask(&self.slot, Work::CommitExecution(prepared)).await?;

@@ -2,9 +2,10 @@
 //!
 //! Invariant: a request is checked in full before its first row is written, so that one that is
 //! refused leaves nothing in a transaction that others share. What it does to a heap is in
-//! `writer/heap.rs`, what background steps remove in `writer/sweep.rs`.
+//! `writer/heap.rs`, what to a workspace's keys in `writer/kv.rs`, what background steps remove in `writer/sweep.rs`.
 
 use super::heap::{base, change_heap, check_heap};
+use super::kv::CheckedKv;
 use super::request::{Done, PreparedExecution, PreparedSession, TemplateChange, Work};
 use super::sweep::sweep;
 use super::totals::Totals;
@@ -207,10 +208,11 @@ fn abandon(
 fn commit_execution(
     tables: &mut Tables<'_>,
     totals: &mut Totals,
-    execution: PreparedExecution,
+    mut execution: PreparedExecution,
 ) -> Result<u64, Fault> {
-    let id = execution.id.as_bytes();
     let ordinal = check_execution(tables, &execution)?;
+    let kv = execution.kv.take().map(|kv| CheckedKv::of(tables, *kv)).transpose()?;
+    let id = execution.id.as_bytes();
     if let Some(PreparedSession { id, status, due_ms, record, heap: _ }) = &execution.session {
         put_session_row(tables, *id, *status, *due_ms, record)?;
     }
@@ -238,6 +240,9 @@ fn commit_execution(
     for (event, seq) in execution.events.iter().zip(execution.first_seq..) {
         tables.events.insert(&numbered(id, seq), event.as_slice())?;
         totals.events.replace(0, event.len());
+    }
+    if let Some(kv) = kv {
+        kv.apply(tables)?;
     }
     Ok(ordinal)
 }

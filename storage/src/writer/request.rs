@@ -9,6 +9,7 @@ use crate::execution::Execution;
 use crate::heap::codec::{MAX_PATCH_BYTES, encode_patch};
 use crate::heap::{HeapChange, HeapCommit, HeapMemory, PageWrite};
 use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::kv::{KvCommit, MAX_KV_KEY_BYTES, MAX_KV_VALUE_BYTES};
 use crate::record::encode;
 use crate::retention::Retention;
 use crate::session::{Session, SessionStatus};
@@ -122,6 +123,7 @@ impl Work {
                     + execution.events.iter().map(Vec::len).sum::<usize>()
                     + execution.session.as_ref().map_or(0, PreparedSession::bytes)
                     + execution.heap.as_ref().map_or(0, PreparedHeap::bytes)
+                    + execution.kv.as_deref().map_or(0, kv_bytes)
             }
         }
     }
@@ -203,11 +205,12 @@ pub(crate) struct PreparedExecution {
     pub(crate) events: Vec<Vec<u8>>,
     pub(crate) session: Option<PreparedSession>,
     pub(crate) heap: Option<PreparedHeap>,
+    pub(crate) kv: Option<Box<KvCommit>>,
 }
 
 impl PreparedExecution {
     pub(crate) fn of(commit: ExecutionCommit) -> Result<Self, StorageError> {
-        let ExecutionCommit { execution, new_events, session, heap } = commit;
+        let ExecutionCommit { execution, new_events, session, heap, kv } = commit;
         let first_seq = new_events.first().map_or(0, |event| event.seq);
         let mut events = Vec::with_capacity(new_events.len());
         for (event, expected) in new_events.iter().zip(first_seq..) {
@@ -230,8 +233,36 @@ impl PreparedExecution {
             events,
             session: session.map(|own| prepare_own(&execution, &own)).transpose()?,
             heap: heap.map(|heap| PreparedHeap::of(execution.session_id, heap)).transpose()?,
+            kv: kv.map(prepare_kv).transpose()?,
         })
     }
+}
+
+fn prepare_kv(kv: KvCommit) -> Result<Box<KvCommit>, StorageError> {
+    for (key, value) in &kv.writes {
+        let too_large = |what: &str, bytes: usize, limit: usize| {
+            let record = format!("{what} of workspace {}", kv.workspace);
+            Err(StorageError::RecordTooLarge { record, bytes, limit })
+        };
+        if key.len() > MAX_KV_KEY_BYTES {
+            return too_large("key", key.len(), MAX_KV_KEY_BYTES);
+        }
+        if let Some(value) = value
+            && value.len() > MAX_KV_VALUE_BYTES
+        {
+            return too_large("value", value.len(), MAX_KV_VALUE_BYTES);
+        }
+    }
+    Ok(Box::new(kv))
+}
+
+/// What a workspace's part of a commit costs to hold and to write. What was read may have to be looked
+/// at again, each key of it in some microsecond.
+fn kv_bytes(kv: &KvCommit) -> usize {
+    const A_READ: usize = 64;
+    let written =
+        kv.writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+    written.sum::<usize>() + kv.reads.len() * A_READ
 }
 
 fn prepare_own(execution: &Execution, session: &Session) -> Result<PreparedSession, StorageError> {

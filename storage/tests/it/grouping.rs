@@ -9,7 +9,9 @@ use crate::harness::{
 use std::future::Future;
 use std::sync::mpsc;
 use tokio::task::JoinHandle;
-use vm_storage::{Execution, ExecutionCommit, Session, SessionStatus, Storage, StorageError};
+use vm_storage::{
+    Execution, ExecutionCommit, KvCommit, KvReads, Session, SessionStatus, Storage, StorageError,
+};
 
 /// A writer that waits in a change until it is let go.
 struct HeldWriter {
@@ -169,4 +171,37 @@ async fn a_refused_request_leaves_nothing_in_the_commit_it_shares() {
     assert_eq!(executions_of(&storage, session.id, 50), [good]);
     assert_eq!(storage.execution(bad.id).unwrap(), None);
     assert_eq!(storage.events(bad.id, 0, 50).unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_those_that_share_a_commit_one_that_read_what_another_writes_is_refused_alone() {
+    let place = Place::new();
+    let (storage, session) = with_session(&place).await;
+    let executions: Vec<Execution> = (0..4).map(|_| execution(session.id)).collect();
+    let writes = executions.iter().enumerate().map(|(index, execution)| {
+        let mut reads = KvReads::default();
+        // The last of them reads nothing.
+        if index < 3 {
+            assert_eq!(storage.kv_get("w", "n", &mut reads).unwrap(), None);
+        }
+        let kv = KvCommit {
+            workspace: "w".to_owned(),
+            reads,
+            writes: [("n".to_owned(), Some(vec![u8::try_from(index).unwrap()]))].into(),
+            ..KvCommit::default()
+        };
+        commit_later(&storage, ExecutionCommit { kv: Some(kv), ..commit(execution, 1..=2) })
+    });
+    let writes = writes.collect();
+    let (outcomes, commits) = HeldWriter::hold(storage.clone()).await.outcomes_of(writes).await;
+    assert_eq!(commits, 1);
+    let conflicts: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| matches!(outcome, Err(StorageError::KvConflict { .. })))
+        .collect();
+    assert_eq!(conflicts, [false, true, true, false], "{outcomes:?}");
+    assert!(outcomes[0].is_ok() && outcomes[3].is_ok(), "{outcomes:?}");
+    let value = storage.kv_get("w", "n", &mut KvReads::default()).unwrap().unwrap().value;
+    assert_eq!(value, [3]);
+    assert_eq!(executions_of(&storage, session.id, 50).len(), 2);
 }

@@ -143,6 +143,7 @@ pub(crate) fn commit(
         new_events: seqs.into_iter().map(|seq| event(execution, seq)).collect(),
         session: None,
         heap: None,
+        kv: None,
     }
 }
 

@@ -13,8 +13,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use vm_storage::{
-    EventPayload, ExecutionErrorCode, ExecutionId, ExecutionStatus, SessionId, SessionStatus,
-    Storage, StorageOptions,
+    EventPayload, ExecutionCommit, ExecutionErrorCode, ExecutionId, ExecutionStatus, KvCommit,
+    KvReads, SessionId, SessionStatus, Storage, StorageOptions,
 };
 
 const FOLDER: &str = "VM_STORAGE_KILL_TEST";
@@ -87,6 +87,9 @@ fn check(place: &Place, told: &BTreeMap<ExecutionId, Told>, round: u64) {
         assert_eq!(execution.status == ExecutionStatus::Error, stopped);
         assert!(stopped || execution.status == ExecutionStatus::Ok);
         assert!(*state == Told::Running || !stopped, "acknowledged as over");
+        // Its key is there exactly when its end is.
+        let key = storage.kv_get("w", &id.to_string(), &mut KvReads::default()).unwrap();
+        assert_eq!(key.is_some(), !stopped);
     }
     let sessions = all_sessions(&storage);
     assert_eq!(sessions.len() as u64, round + 1);
@@ -152,6 +155,9 @@ async fn write_one(storage: &Storage, session: SessionId) {
     execution.status = ExecutionStatus::Ok;
     let mut rest = commit(&execution, 3..=3);
     rest.new_events.push(event(&execution, 4));
+    let writes = [(execution.id.to_string(), Some(b"ended".to_vec()))].into();
+    let kv = KvCommit { workspace: "w".to_owned(), writes, ..KvCommit::default() };
+    let rest = ExecutionCommit { kv: Some(kv), ..rest };
     storage.commit_execution(rest).await.unwrap();
     say(execution.id, Told::Over);
 }

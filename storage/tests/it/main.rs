@@ -12,6 +12,7 @@ mod grouping;
 mod harness;
 mod heaps;
 mod kill;
+mod kv;
 mod memory;
 mod migration;
 mod paging;

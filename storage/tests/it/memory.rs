@@ -3,7 +3,8 @@
 //! Invariant: the image is all zero, so that a page that is not stored is a zero page.
 
 use crate::harness::{Place, commit, execution};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
+use std::collections::BTreeMap;
 use vm_storage::{
     Contents, Execution, ExecutionCommit, HEAP_PAGE_BYTES, HeapChange, HeapCommit, HeapMemory,
     HeapPage, HeapPatch, PageWrite, SessionId, Storage, StoredHeap,
@@ -130,9 +131,34 @@ pub(crate) async fn recounted(place: &Place, storage: Storage) -> (Storage, Cont
         ..contents
     };
     assert_eq!(contents, counted);
+    check_workspaces(&txn);
     drop(txn);
     database.close().unwrap();
     (place.open(), contents)
+}
+
+/// Checks that what the rows of workspaces say is what their keys come to.
+fn check_workspaces(txn: &ReadTransaction) {
+    const KV: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("kv");
+    const WORKSPACES: TableDefinition<'_, &str, (u64, u64, u64, u64)> =
+        TableDefinition::new("kv_workspaces");
+    let mut counted = BTreeMap::<u64, (u64, u64, u64)>::new();
+    for row in txn.open_table(KV).unwrap().iter().unwrap() {
+        let (key, row) = row.unwrap();
+        let (number, key) = key.value().split_first_chunk().unwrap();
+        let (version, value) = row.value().split_first_chunk().unwrap();
+        let (newest, bytes, keys) = counted.entry(u64::from_be_bytes(*number)).or_default();
+        *newest = u64::from_be_bytes(*version).max(*newest);
+        *bytes += (key.len() + value.len()) as u64;
+        *keys += 1;
+    }
+    for row in txn.open_table(WORKSPACES).unwrap().iter().unwrap() {
+        let (number, revision, bytes, keys) = row.unwrap().1.value();
+        let (newest, counted_bytes, counted_keys) = counted.remove(&number).expect("it has keys");
+        assert_eq!((bytes, keys), (counted_bytes, counted_keys));
+        assert!(newest <= revision && number <= revision, "{newest} {number} {revision}");
+    }
+    assert!(counted.is_empty(), "keys of no workspace: {counted:?}");
 }
 
 /// Changes the value of the nth row of a table, or removes the row, past the store.

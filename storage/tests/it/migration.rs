@@ -11,8 +11,8 @@ use redb::{Database, TableDefinition};
 use std::fs;
 use std::io::Read;
 use vm_storage::{
-    EventPayload, ExecutionErrorCode, ExecutionStatus, Recovery, Session, SessionId, SessionStatus,
-    Storage, StorageError, StorageOptions, restore,
+    EventPayload, ExecutionCommit, ExecutionErrorCode, ExecutionStatus, KvCommit, KvReads,
+    Recovery, Session, SessionId, SessionStatus, Storage, StorageError, StorageOptions, restore,
 };
 
 const WAS_READY: &str = "01a20980-e265-7268-9926-9281df096b96";
@@ -24,7 +24,12 @@ fn id(text: &str) -> SessionId {
 }
 
 fn unpack(place: &Place) {
-    let packed = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/databases/format-1.redb.gz");
+    unpack_format(place, 1);
+}
+
+fn unpack_format(place: &Place, format: u64) {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/databases");
+    let packed = format!("{fixtures}/format-{format}.redb.gz");
     let mut bytes = Vec::new();
     GzDecoder::new(fs::File::open(packed).unwrap()).read_to_end(&mut bytes).unwrap();
     fs::write(place.path(), bytes).unwrap();
@@ -123,6 +128,64 @@ fn a_file_of_format_1_without_one_of_its_tables_is_damaged() {
             _ => txn.delete_table(TableDefinition::<&[u8; 24], &[u8; 16]>::new(table)),
         };
         assert!(was_there.unwrap());
+        txn.commit().unwrap();
+        database.close().unwrap();
+        let error = Storage::open(&place.path(), StorageOptions::default()).unwrap_err();
+        assert!(matches!(error, StorageError::Damaged { .. }), "{table}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_format_2_keeps_its_sessions_and_takes_keys() {
+    let place = Place::new();
+    unpack_format(&place, 2);
+    let (storage, recovery) = place.try_open().unwrap();
+    assert_eq!(recovery, Recovery { executions_stopped: 1, sessions_crashed: 0 });
+    let sessions = all_sessions(&storage);
+    let ready = sessions.iter().filter(|session| session.status == SessionStatus::Ready);
+    let ready: Vec<_> = ready.map(|session| session.id).collect();
+    assert_eq!((sessions.len(), ready.len()), (4, 3));
+    assert!(ready.iter().all(|id| storage.heap(*id).unwrap().is_some()));
+    let kv = KvCommit {
+        workspace: "w".to_owned(),
+        writes: [("a".to_owned(), Some(b"1".to_vec()))].into(),
+        ..KvCommit::default()
+    };
+    let commit = commit(&execution(ready[0]), [1]);
+    storage.commit_execution(ExecutionCommit { kv: Some(kv), ..commit }).await.unwrap();
+    let (storage, _) = recounted(&place, storage).await;
+    let entry = storage.kv_get("w", "a", &mut KvReads::default()).unwrap().unwrap();
+    assert_eq!((entry.version, entry.value), (1, b"1".to_vec()));
+}
+
+#[test]
+fn a_file_of_format_2_without_one_of_its_tables_is_damaged() {
+    type Rows<K, V> = TableDefinition<'static, K, V>;
+    const IDS: [&str; 6] = [
+        "live_sessions",
+        "starting_sessions",
+        "running_executions",
+        "doomed_heaps",
+        "purged_sessions",
+        "expiring_sessions",
+    ];
+    const RECORDS: [&str; 7] =
+        ["templates", "sessions", "executions", "heaps", "history", "events", "heap_pages"];
+    let place = Place::new();
+    for table in IDS.into_iter().chain(RECORDS).chain(["totals"]) {
+        unpack_format(&place, 2);
+        let database = Database::open(place.path()).unwrap();
+        let txn = database.begin_write().unwrap();
+        let was_there = match table {
+            "totals" => txn.delete_table(Rows::<&str, u64>::new(table)),
+            "expiring_sessions" => txn.delete_table(Rows::<&[u8; 24], ()>::new(table)),
+            "history" | "events" | "heap_pages" => {
+                txn.delete_table(Rows::<&[u8; 24], &[u8]>::new(table))
+            }
+            _ if IDS.contains(&table) => txn.delete_table(Rows::<&[u8; 16], ()>::new(table)),
+            _ => txn.delete_table(Rows::<&[u8; 16], &[u8]>::new(table)),
+        };
+        assert!(was_there.unwrap(), "{table}");
         txn.commit().unwrap();
         database.close().unwrap();
         let error = Storage::open(&place.path(), StorageOptions::default()).unwrap_err();

@@ -92,6 +92,7 @@ async fn every_noun_comes_back_as_it_was_written() {
             new_events: new_events.clone(),
             session: Some(session.clone()),
             heap: None,
+            kv: None,
         })
         .await
         .unwrap();

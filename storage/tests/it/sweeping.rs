@@ -48,8 +48,13 @@ async fn put(storage: &Storage, execution: Execution, events: u64) -> Execution 
     let metrics = Metrics { events, ..Metrics::default() };
     let execution = Execution { metrics, ..execution };
     let new_events = (1..=events).map(|seq| event(&execution, seq)).collect();
-    let commit =
-        ExecutionCommit { execution: execution.clone(), new_events, session: None, heap: None };
+    let commit = ExecutionCommit {
+        execution: execution.clone(),
+        new_events,
+        session: None,
+        heap: None,
+        kv: None,
+    };
     storage.commit_execution(commit).await.unwrap();
     execution
 }
@@ -163,6 +168,7 @@ async fn a_purged_session_is_unknown_at_once_and_its_rows_go_in_steps() {
         new_events: vec![],
         session: Some(closed.clone()),
         heap: None,
+        kv: None,
     };
     let late = storage.commit_execution(late).await.unwrap_err();
     let again = storage.put_session(closed).await.unwrap_err();

@@ -10,6 +10,7 @@ mod errors;
 mod executions;
 mod faults;
 mod http2;
+mod keys;
 mod kill;
 mod log;
 mod migration;
