@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use vm_host::catalogue;
+use vm_host::{Effective, Host, catalogue};
 use vm_storage::{
     CapabilityKind, Event, Lifecycle, Limits, Resolver, RuntimeSettings, SessionId, SessionStatus,
     TemplateId, TemplateSnapshot,
@@ -153,8 +153,19 @@ pub struct Session {
     /// Why it crashed or was closed by the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// What the template said when it was made.
-    pub runtime_meta: TemplateSnapshot,
+    /// What it is made with.
+    pub runtime_meta: RuntimeMeta,
+}
+
+/// What a session is made with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuntimeMeta {
+    /// What the template said when the session was made.
+    #[serde(flatten)]
+    pub template: TemplateSnapshot,
+    /// What the session has of its modules and capabilities, as the daemon allows them now.
+    #[serde(default)]
+    pub effective: Effective,
 }
 
 /// An execution, with its events in the answer to a request that ran it.
@@ -270,8 +281,10 @@ impl StartupFile {
     }
 }
 
-impl From<vm_storage::Session> for Session {
-    fn from(session: vm_storage::Session) -> Self {
+impl Session {
+    /// A session, with what it has on its host.
+    pub(crate) fn of(session: vm_storage::Session, host: &Host) -> Self {
+        let effective = host.effective(&session.template);
         Self {
             id: session.id,
             vm_id: session.template_id,
@@ -283,7 +296,7 @@ impl From<vm_storage::Session> for Session {
             created_at: session.created_at,
             closed_at: session.closed_at,
             last_error: session.last_error,
-            runtime_meta: session.template,
+            runtime_meta: RuntimeMeta { template: session.template, effective },
         }
     }
 }

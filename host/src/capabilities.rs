@@ -20,6 +20,7 @@ pub(crate) use kv::KvConfig;
 pub(crate) use net::{MAX_REQUEST_BYTES, MAX_REQUESTS, MAX_RESPONSE_BYTES, NetConfig};
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vm_storage::{CapabilityKind, TemplateSnapshot};
@@ -43,10 +44,10 @@ pub(crate) const FETCH: &str = "fetch";
 pub(crate) const ENV: &str = "env";
 
 /// What a capability may say.
-pub(crate) trait Config: DeserializeOwned + Default + JsonSchema {
+pub(crate) trait Config: Serialize + DeserializeOwned + Default + JsonSchema {
     /// Name of its capabilities.
     const NAME: &str;
-    /// Kinds of its capabilities.
+    /// Kinds of its capabilities; the first is what the docs call it.
     const KINDS: &[CapabilityKind];
 
     /// One that grants nothing.

@@ -12,6 +12,7 @@ pub use execute::Source;
 pub use options::{HostOptions, HostStats};
 
 use crate::artifacts::{ArtifactOptions, Artifacts};
+use crate::effective::Effective;
 use crate::engine::{Engine, EngineOptions, Metering};
 use crate::error::HostError;
 use crate::grants::Grantable;
@@ -35,7 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::MutexGuard;
 use tokio_util::task::TaskTracker;
-use vm_storage::{Limits, Retention, Session, Storage, Swept, TemplateId};
+use vm_storage::{Limits, Retention, Session, Storage, Swept, TemplateId, TemplateSnapshot};
 
 /// Sessions and what runs in them. Cheap to clone.
 #[derive(Clone)]
@@ -198,6 +199,11 @@ impl Host {
     /// What templates may grant.
     pub(crate) fn grantable(&self) -> &Grantable {
         &self.0.grantable
+    }
+
+    /// What a session has of its template's modules and capabilities, here and now.
+    pub fn effective(&self, template: &TemplateSnapshot) -> Effective {
+        self.0.grantable.effective(template)
     }
 
     /// What strips types.

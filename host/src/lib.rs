@@ -43,6 +43,7 @@ mod capabilities;
 pub mod catalogue;
 mod close;
 mod database;
+mod effective;
 mod engine;
 mod error;
 mod execution;
@@ -80,6 +81,7 @@ pub use artifacts::{
 };
 pub use backup::{BackupMade, restore_backup};
 pub use capabilities::{ConfigError, check_config};
+pub use effective::{Effective, EffectiveCapability};
 pub use engine::GuestError;
 pub use error::{Capacity, FileError, HostError, LibraryError, PathError, WorktreeError};
 pub use execution::Finished;

@@ -45,6 +45,14 @@ impl Network {
         Self { allowed, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)), tls: OnceLock::new() }
     }
 
+    /// What is left of a template's ranges.
+    pub(crate) fn allowed_of(&self, ranges: &[String]) -> Vec<String> {
+        let named = ranges.iter().filter_map(|range| range.parse::<AddressRange>().ok());
+        let common =
+            named.flat_map(|named| self.allowed.iter().filter_map(move |it| it.and(named)));
+        common.map(|range| range.to_string()).collect()
+    }
+
     /// How servers are trusted: by the machine's certificates or, where it has none, by Mozilla's. Reads
     /// files when it is first called.
     fn tls(&self) -> &ClientConfig {

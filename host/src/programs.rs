@@ -103,6 +103,12 @@ impl Programs {
         Ok(Self { paths })
     }
 
+    /// Those of some names that there are, or all.
+    pub(crate) fn known(&self, names: Option<&[String]>) -> Vec<String> {
+        let is_named = |name: &&String| names.is_none_or(|names| names.contains(name));
+        self.paths.keys().filter(is_named).cloned().collect()
+    }
+
     /// Runs a program in a worktree's root, until it ends.
     pub(crate) async fn run(
         &self,

@@ -108,6 +108,11 @@ impl Secrets {
         Ok(Self(secrets))
     }
 
+    /// Those of some names that there are.
+    pub(crate) fn known(&self, names: &[String]) -> Vec<String> {
+        self.0.keys().filter(|name| names.contains(name)).cloned().collect()
+    }
+
     /// What a session is given of the secrets that its template names. One that the host lacks is left
     /// out, as a variable that is not set.
     pub(crate) fn granted(&self, names: &[String], session: SessionId) -> GrantedSecrets {

@@ -5,7 +5,7 @@ use super::{Config, ConfigError, DATABASE, wrong};
 use crate::database::literal_paths;
 use crate::worktree::LiteralPath;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use vm_storage::CapabilityKind;
 
 /// Rows that a query may give, and bytes, unless a config says less.
@@ -18,7 +18,7 @@ const MAX_FILE_BYTES: u64 = 1 << 40;
 /// Config of a capability of kind `module` named `database`. A file may be used when one of the
 /// template's capabilities lists it, and written when one that lists it says so; the least of each limit
 /// counts. `:memory:` needs none.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct DatabaseConfig {
     /// Files, relative to the worktree, or folders with all beneath them, that may be used.

@@ -3,7 +3,7 @@
 use super::{Config, ConfigError, ENV, wrong};
 use crate::secrets::is_variable_name;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use vm_storage::CapabilityKind;
 
 /// Names that one config may list.
@@ -11,7 +11,7 @@ const MAX_NAMES: usize = 64;
 
 /// Config of a capability of kind `env` named `env`: which of the host's secrets scripts have in
 /// `process.env`. One that the host keeps for origins is a placeholder there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct EnvConfig {
     /// Names of the host's secrets.

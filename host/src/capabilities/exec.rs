@@ -3,7 +3,7 @@
 use super::{Config, ConfigError, EXEC, configs, wrong};
 use crate::imports::{DEFAULT_OUTPUT_BYTES, MAX_OUTPUT_BYTES};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use vm_storage::{CapabilityKind, TemplateSnapshot};
 
 /// Programs that one config may list.
@@ -11,13 +11,15 @@ const MAX_PROGRAMS: usize = 64;
 
 /// Config of a capability of kind `module` named `exec`, which narrows what the host allows. Of several,
 /// a program has to be in each list, and the least of each limit counts.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct ExecConfig {
     /// Programs that may be run; all that the host allows, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) programs: Option<Vec<String>>,
     /// Milliseconds that a program may run; as long as its execution, when absent.
     #[schemars(range(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout_ms: Option<u64>,
     /// Bytes of output, and as many of errors, that a program may write.
     #[schemars(range(min = 1, max = 67_108_864))]

@@ -3,7 +3,7 @@
 use super::{Config, ConfigError, FS, wrong};
 use crate::worktree::WorktreePath;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use vm_storage::CapabilityKind;
 
 /// Path prefixes that one config may list.
@@ -11,16 +11,18 @@ const MAX_PREFIXES: usize = 64;
 
 /// Config of a capability of kind `fs` or `module` named `fs`. An operation is allowed when one of
 /// the template's grants allows it and none denies its path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct FsConfig {
     /// Whether files may be changed.
     pub(crate) write: bool,
     /// Paths, relative to the worktree, that may be used with all beneath them; all, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allow: Option<Vec<String>>,
     /// Paths that may not be used, nor anything beneath them, whatever else is allowed.
     pub(crate) deny: Vec<String>,
     /// Bytes that the files of the worktree may have together for a write to be allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) quota_bytes: Option<u64>,
 }
 

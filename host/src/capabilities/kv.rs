@@ -2,7 +2,7 @@
 
 use super::{Config, ConfigError, KV, configs, wrong};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use vm_storage::{CapabilityKind, MAX_KV_KEY_BYTES, TemplateSnapshot};
 
@@ -11,14 +11,16 @@ const MAX_PREFIXES: usize = 64;
 
 /// Config of a capability of kind `module` named `kv`, which narrows what may be done with the keys of
 /// the session's workspace. Of several, the narrowest of each counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct KvConfig {
     /// Whether keys may be read and not written.
     pub(crate) read_only: bool,
     /// What the keys that may be used begin with; any may, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) prefixes: Option<Vec<String>>,
     /// Bytes that the workspace's keys and values may have together for a write to be allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) quota_bytes: Option<u64>,
 }
 

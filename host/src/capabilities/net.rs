@@ -3,7 +3,7 @@
 use super::{Config, ConfigError, FETCH, wrong};
 use crate::net::{AddressRange, NetGrant, OriginPattern};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::time::Duration;
 use vm_storage::CapabilityKind;
@@ -24,7 +24,7 @@ pub(crate) const MAX_REQUESTS: u32 = 10_000;
 
 /// Config of a capability of kind `net` named `fetch`. A request is allowed when one of the template's
 /// grants has its origin and its method; the limits are that grant's.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct NetConfig {
     /// Origins that may be asked: `https://api.example.com`, `https://*.example.com`,

@@ -4,6 +4,7 @@
 //! unicast is, less what embeds an IPv4 address or is set aside.
 
 use ipnet::IpNet;
+use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -14,6 +15,24 @@ pub(crate) struct AddressRange(IpNet);
 impl AddressRange {
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+
+    /// The addresses that are in both: of two prefixes one is within the other, or they have none.
+    pub(crate) fn and(self, other: Self) -> Option<Self> {
+        [(self, other), (other, self)]
+            .into_iter()
+            .find_map(|(outer, inner)| outer.0.contains(&inner.0).then_some(inner))
+    }
+}
+
+impl Display for AddressRange {
+    /// As it is parsed.
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() {
+            self.0.addr().fmt(formatter)
+        } else {
+            self.0.fmt(formatter)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod console;
 mod continuity;
 mod database;
 mod durability;
+mod effective;
 mod errors;
 mod exec;
 mod files;

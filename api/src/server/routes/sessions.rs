@@ -50,7 +50,8 @@ pub(super) async fn list(
     let filter = SessionFilter { statuses, template_id };
     let _reading = app.reads.acquire().await;
     let Page { items, next } = app.host.list_sessions(filter, request).await?;
-    let sessions: Vec<_> = items.into_iter().map(wire::Session::from).collect();
+    let sessions: Vec<_> =
+        items.into_iter().map(|session| wire::Session::of(session, &app.host)).collect();
     let next = next.map(|cursor| {
         // A parameter that is empty counts as left out.
         let statuses = wanted.unwrap_or_default();
@@ -91,11 +92,11 @@ pub(super) async fn create(
     let session =
         created.map_err(|error| ApiError::from(error).with("template_id", template_id))?;
     let ids = Ids { session: Some(session.id), template: Some(template_id), execution: None };
-    Ok(Answer::created(&wire::Session::from(session)).about(ids))
+    Ok(Answer::created(&wire::Session::of(session, &app.host)).about(ids))
 }
 
 pub(super) async fn get(State(app): State<App>, PathId(id): PathId<SessionId>) -> Answered {
-    Ok(Answer::ok(&wire::Session::from(app.host.session(id).await?)))
+    Ok(Answer::ok(&wire::Session::of(app.host.session(id).await?, &app.host)))
 }
 
 pub(super) async fn close(
@@ -103,7 +104,7 @@ pub(super) async fn close(
     PathId(id): PathId<SessionId>,
     _body: NoBody,
 ) -> Answered {
-    Ok(Answer::ok(&wire::Session::from(app.host.close_session(id).await?)))
+    Ok(Answer::ok(&wire::Session::of(app.host.close_session(id).await?, &app.host)))
 }
 
 /// Closes a session; with `purge=true` removes it and all that belongs to it.
@@ -118,5 +119,5 @@ pub(super) async fn remove(
         Some("false") | None => app.host.close_session(id).await,
         Some(_) => return Err(ApiError::validation("purge", "must be true or false")),
     };
-    Ok(Answer::ok(&wire::Session::from(removed?)))
+    Ok(Answer::ok(&wire::Session::of(removed?, &app.host)))
 }

@@ -7,14 +7,17 @@ use super::{FileError, Fixture, in_time};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 /// Attempts that a race takes at least.
 const MIN_ATTEMPTS: u32 = 20_000;
 
+/// Swaps that it takes at least.
+const MIN_SWAPS: u32 = 100_000;
+
 /// Attempts after which a race in which one side was never seen has failed.
-const MAX_ATTEMPTS: u32 = 5 * MIN_ATTEMPTS;
+const MAX_ATTEMPTS: u32 = 100 * MIN_ATTEMPTS;
 
 /// Ends the swapping also when an attempt panics.
 struct Stop<'a>(&'a AtomicBool);
@@ -28,16 +31,18 @@ impl Drop for Stop<'_> {
 /// Attempts over and over while `first` and `second` trade places. Which error an attempt gives
 /// depends on how far it was, and on whether the kernel has `openat2` for it: any will do.
 fn race(first: &Path, second: &Path, mut attempt: impl FnMut() -> Result<(), FileError>) {
-    let stopped = AtomicBool::new(false);
+    let (stopped, swaps) = (AtomicBool::new(false), AtomicU32::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !stopped.load(Ordering::Relaxed) {
                 renameat_with(CWD, first, CWD, second, RenameFlags::EXCHANGE).unwrap();
+                swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
         let _stop = Stop(&stopped);
         let (mut attempts, mut inside, mut refused) = (0, 0, 0);
-        while attempts < MIN_ATTEMPTS || inside == 0 || refused == 0 {
+        let swapped_enough = || swaps.load(Ordering::Relaxed) >= MIN_SWAPS;
+        while attempts < MIN_ATTEMPTS || !swapped_enough() || inside == 0 || refused == 0 {
             assert!(attempts < MAX_ATTEMPTS, "{inside} inside, {refused} refused");
             attempts += 1;
             match attempt() {

@@ -17,6 +17,8 @@ fn a_session_is_created_read_listed_and_closed() {
     assert_eq!(created, expected);
     let detail = daemon.get(&format!("/templates/{template}")).is(200);
     assert_eq!(created["runtime_meta"]["settings"]["limits"], detail["settings"]["limits"]);
+    let nothing = json!({"modules": [], "capabilities": []});
+    assert_eq!(created["runtime_meta"]["effective"], nothing);
     let path = format!("/sessions/{id}");
     assert_eq!(daemon.get(&path).is(200), created);
     assert_eq!(daemon.get("/sessions").is(200), json!([created]));
