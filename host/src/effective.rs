@@ -61,6 +61,7 @@ impl Grantable {
             list(&mut capabilities, [KvConfig::of(template)]);
         }
         let reachable = configs::<NetConfig>(template).into_iter().map(|mut config| {
+            config.origins.retain(|origin| self.network.may_ask(origin));
             config.addresses = self.network.allowed_of(&config.addresses);
             config
         });

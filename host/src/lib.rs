@@ -65,6 +65,7 @@ mod places;
 mod programs;
 mod reads;
 mod recorder;
+mod redact;
 mod running;
 mod runtime;
 mod scheduler;

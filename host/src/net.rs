@@ -15,7 +15,6 @@
 mod address;
 mod fetch;
 mod origin;
-mod redact;
 mod resolve;
 
 pub(crate) use address::AddressRange;
@@ -23,7 +22,9 @@ pub(crate) use fetch::{Body, FetchError, RequestHead, Requested, fetch};
 pub(crate) use origin::OriginPattern;
 pub(crate) use resolve::{NetGrant, client};
 
+use address::is_public;
 use rustls::{ClientConfig, RootCertStore};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 
@@ -43,6 +44,17 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(allowed: Vec<AddressRange>) -> Self {
         Self { allowed, lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)), tls: OnceLock::new() }
+    }
+
+    /// Whether an address may be reached where a template names it.
+    fn allows(&self, address: IpAddr) -> bool {
+        is_public(address) || self.allowed.iter().any(|range| range.contains(address))
+    }
+
+    /// Whether an origin of a template's may be asked, as far as that can be told of its name.
+    pub(crate) fn may_ask(&self, origin: &str) -> bool {
+        let origin = origin.parse::<OriginPattern>().ok();
+        origin.is_some_and(|it| it.address().is_none_or(|address| self.allows(address)))
     }
 
     /// What is left of a template's ranges.

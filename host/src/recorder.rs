@@ -3,6 +3,7 @@
 //! Invariant: events are numbered from 1 without gaps, and no event that a script caused is kept
 //! past the template's limits. Making them durable is `execution`'s part.
 
+use crate::redact::Redactor;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vm_storage::{ConsoleLevel, Event, EventPayload, ExecutionId, Limits, ValuePayload, now};
 
@@ -44,6 +45,7 @@ pub(crate) struct Recorder {
     max_output_kb: u64,
     passed: Option<OutputLimit>,
     observer: Option<Observer>,
+    masks: Option<Arc<Redactor>>,
 }
 
 /// A recorder that the store's imports and the execution that waits for them share. The lock is
@@ -61,6 +63,7 @@ impl SharedRecorder {
             max_output_kb: limits.max_output_kb,
             passed: None,
             observer,
+            masks: None,
         })))
     }
 
@@ -71,8 +74,17 @@ impl SharedRecorder {
 }
 
 impl Recorder {
+    /// Has no event show these from now on.
+    pub(crate) fn mask(&mut self, masks: Arc<Redactor>) {
+        self.masks = Some(masks);
+    }
+
     /// Records an event that the script caused.
     pub(crate) fn push(&mut self, payload: EventPayload) -> Result<(), OutputLimit> {
+        let payload = match &self.masks {
+            Some(masks) => masked(payload, masks),
+            None => payload,
+        };
         let bytes = payload.output_bytes();
         self.check_room(bytes)?;
         self.output_bytes += bytes;
@@ -101,6 +113,10 @@ impl Recorder {
 
     /// Records what the host has to say, which no limit keeps out.
     pub(crate) fn system(&mut self, message: String, level: ConsoleLevel) {
+        let message = match &self.masks {
+            Some(masks) => masks.shown(message),
+            None => message,
+        };
         self.append(EventPayload::System { message, level });
     }
 
@@ -152,6 +168,45 @@ impl Recorder {
             | EventPayload::Stdout { .. }
             | EventPayload::Stderr { .. } => None,
         })
+    }
+}
+
+/// The same event, less what it may not show.
+fn masked(payload: EventPayload, masks: &Redactor) -> EventPayload {
+    let shown = |text| masks.shown(text);
+    match payload {
+        EventPayload::InputEcho { text } => EventPayload::InputEcho { text: shown(text) },
+        EventPayload::Console { level, text } => EventPayload::Console { level, text: shown(text) },
+        EventPayload::Value(ValuePayload { value_type, preview, mut json }) => {
+            if let Some(json) = &mut json {
+                mask_json(json, masks);
+            }
+            EventPayload::Value(ValuePayload { value_type, preview: shown(preview), json })
+        }
+        EventPayload::Exception { message, stack } => {
+            EventPayload::Exception { message: shown(message), stack: stack.map(shown) }
+        }
+        EventPayload::System { message, level } => {
+            EventPayload::System { message: shown(message), level }
+        }
+        EventPayload::Stdout { text } => EventPayload::Stdout { text: shown(text) },
+        EventPayload::Stderr { text } => EventPayload::Stderr { text: shown(text) },
+    }
+}
+
+fn mask_json(json: &mut serde_json::Value, masks: &Redactor) {
+    match json {
+        serde_json::Value::String(text) => *text = masks.shown(std::mem::take(text)),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|it| mask_json(it, masks)),
+        serde_json::Value::Object(members) => {
+            for (name, mut value) in std::mem::take(members) {
+                mask_json(&mut value, masks);
+                members.insert(masks.shown(name), value);
+            }
+        }
+        // A secret that is a number is a text in the environment; a script that made a number of it
+        // meant to.
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
     }
 }
 

@@ -197,6 +197,9 @@ impl Runtime {
         fuel::refuel(&mut self.store, fuel);
         self.store.data_mut().limiter.refused = false;
         self.store.data_mut().begin_execution();
+        if let Some(masks) = &self.store.data().grants().masks {
+            recorder.lock().mask(Arc::clone(masks));
+        }
         self.store.data().recorder.set(Some(recorder));
     }
 

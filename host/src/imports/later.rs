@@ -8,7 +8,8 @@ use futures_util::FutureExt;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
 
 /// Calls of one execution that may be under way.
 pub(crate) const MAX_PENDING: usize = 64;
@@ -69,29 +70,25 @@ impl Later {
 
     /// Waits until a call is over or the time is; gives how many are over that nobody asked for.
     pub(super) async fn wait(&mut self, at_most: Option<Duration>) -> usize {
-        self.gather();
-        if self.done.is_empty() && !self.tasks.is_empty() {
-            let next = self.tasks.join_next();
-            let first = match at_most {
-                None => next.await,
-                // Those that are about to be over are given the time that a turn of the runtime takes.
-                Some(Duration::ZERO) => tokio::select! {
-                    biased;
-                    first = next => first,
-                    () = tokio::task::yield_now() => None,
-                },
-                Some(time) => tokio::time::timeout(time, next).await.unwrap_or(None),
-            };
-            if let Some(Ok(over)) = first {
-                self.done.push_back(over);
+        match at_most {
+            // Where nothing is under way nothing can come.
+            None => self.answered().await,
+            // Those that are about to be over are given the time that a turn of the runtime takes.
+            Some(Duration::ZERO) => tokio::select! {
+                biased;
+                () = self.answered() => {}
+                () = tokio::task::yield_now() => {}
+            },
+            Some(time) => {
+                let until = Instant::now() + time;
+                let answered = tokio::time::timeout_at(until, self.answered()).await;
+                if answered.is_ok() && self.done.is_empty() {
+                    tokio::time::sleep_until(until).await;
+                }
             }
-            self.gather();
-        } else if self.done.is_empty() {
-            match at_most {
-                Some(time) => tokio::time::sleep(time).await,
-                // Nothing can come any more.
-                None => return 0,
-            }
+        }
+        while let Some(over) = self.tasks.try_join_next() {
+            self.keep(over);
         }
         self.done.len()
     }
@@ -112,15 +109,21 @@ impl Later {
         }
     }
 
-    /// Takes what is over without waiting.
-    fn gather(&mut self) {
-        while let Some(over) = self.tasks.try_join_next() {
-            // One that was cancelled is over too, and has no answer.
-            if let Ok((ticket, answer)) = over
-                && self.under_way.iter().any(|call| call.ticket == ticket)
-            {
-                self.done.push_back((ticket, answer));
-            }
+    /// Waits until a call is over, or none is under way.
+    async fn answered(&mut self) {
+        while self.done.is_empty()
+            && let Some(over) = self.tasks.join_next().await
+        {
+            self.keep(over);
+        }
+    }
+
+    /// Keeps an answer; one that was cancelled is over too, and has none that anybody waits for.
+    fn keep(&mut self, over: Result<(u32, Called), JoinError>) {
+        if let Ok((ticket, answer)) = over
+            && self.under_way.iter().any(|call| call.ticket == ticket)
+        {
+            self.done.push_back((ticket, answer));
         }
     }
 }
@@ -154,5 +157,22 @@ mod tests {
         assert_eq!(later.wait(None).await, 1);
         later.cancel(last);
         assert!(later.next().is_none());
+    }
+    #[tokio::test]
+    async fn what_is_cancelled_ends_no_wait_for_something_else() {
+        let mut later = Later::default();
+        let cancelled = later.begin("a".to_owned(), 0, pending()).unwrap();
+        later.cancel(cancelled);
+        let (since, time) = (Instant::now(), Duration::from_millis(30));
+        assert_eq!(later.wait(Some(time)).await, 0);
+        assert!(since.elapsed() >= time);
+        let slow = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok(Vec::new())
+        };
+        let cancelled = later.begin("b".to_owned(), 0, pending()).unwrap();
+        later.begin("c".to_owned(), 0, slow).unwrap();
+        later.cancel(cancelled);
+        assert_eq!(later.wait(None).await, 1);
     }
 }

@@ -3,9 +3,9 @@
 //! Invariant: no more of a body is held than one part of it, and none past its limit is given; a secret
 //! is put only into headers of requests to origins that it is for.
 
-use super::redact::{Redactor, Replacement};
 use super::resolve::AddressError;
 use super::{NetGrant, Network};
+use crate::redact::{Redactor, Replacement};
 use crate::secrets::Placeholder;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -9,6 +9,7 @@
 //! Invariant: patterns and URLs are compared as the URL standard writes them, so that no other notation
 //! of a host is another host.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use url::{Host, Url};
 
@@ -49,9 +50,15 @@ impl OriginPattern {
         host_matches && self.scheme == url.scheme() && (self.port.is_none() || self.port == port)
     }
 
-    /// Whether its host is an address, and not a name of one.
-    pub(crate) fn names_address(&self) -> bool {
-        matches!(self.host, HostPattern::Exactly(Host::Ipv4(_) | Host::Ipv6(_)))
+    /// Its host, if that is an address and not a name of one.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match self.host {
+            HostPattern::Exactly(Host::Ipv4(v4)) => Some(v4.into()),
+            HostPattern::Exactly(Host::Ipv6(v6)) => Some(v6.into()),
+            HostPattern::Any | HostPattern::Beneath(_) | HostPattern::Exactly(Host::Domain(_)) => {
+                None
+            }
+        }
     }
 }
 

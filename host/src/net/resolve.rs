@@ -60,7 +60,8 @@ impl NetGrant {
             Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
             Some(Host::Domain(_)) | None => return Ok(()),
         };
-        let named = self.origins.iter().any(|origin| origin.names_address() && origin.matches(url));
+        let named =
+            self.origins.iter().any(|origin| origin.address().is_some() && origin.matches(url));
         self.check(network, address, named)
     }
 
@@ -72,7 +73,7 @@ impl NetGrant {
         if !named && !self.addresses.iter().any(|range| range.contains(address)) {
             return Err(AddressError::Unnamed(address));
         }
-        if !network.allowed.iter().any(|range| range.contains(address)) {
+        if !network.allows(address) {
             return Err(AddressError::Forbidden(address));
         }
         Ok(())

@@ -14,6 +14,7 @@ use crate::imports::{
 use crate::limits::MemoryLimiter;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
+use crate::redact::Redactor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vm_storage::KvCommit;
@@ -80,6 +81,8 @@ pub(crate) struct Grants {
     pub(crate) net: Option<Net>,
     /// What scripts have in their environment of the host's secrets.
     pub(crate) variables: Arc<BTreeMap<String, String>>,
+    /// What of these no event shows.
+    pub(crate) masks: Option<Arc<Redactor>>,
     /// The workspace's keys; none without the `kv` module.
     pub(crate) kv: Option<Kv>,
     /// What of all this is under way.
@@ -99,6 +102,7 @@ impl Grants {
             programs: None,
             net: None,
             variables: Arc::default(),
+            masks: None,
             kv: None,
             calls: Calls::new(),
             audit: false,

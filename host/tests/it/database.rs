@@ -450,7 +450,7 @@ async fn sessions_that_share_a_file_wait_for_each_other() {
     let test = TestHost::start().await;
     let mut template = with_files(&["app.db"]);
     // However slow the machine is, what waits has more time than what it waits for has fuel.
-    template.settings.limits.wall_ms = 30_000;
+    (template.settings.limits.cpu_ms, template.settings.limits.wall_ms) = (500, 30_000);
     let first = test.session(template.clone()).await;
     let second = test.another(&template).await.unwrap();
     prepared(&test, first, "app.db", "CREATE TABLE t (v)").await;

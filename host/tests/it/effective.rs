@@ -30,7 +30,7 @@ async fn a_session_has_what_its_template_says_and_its_host_allows() {
             of(
                 CapabilityKind::Net,
                 "fetch",
-                json!({"origins": ["https://*"], "addresses": ["10.0.0.0/8", "::/0", "192.168.0.1"]}),
+                json!({"origins": ["https://*", "http://10.1.0.1", "http://10.2.0.1"], "addresses": ["10.0.0.0/8", "::/0", "192.168.0.1"]}),
             ),
             of(CapabilityKind::Global, "whatever", json!({"a": 1})),
         ],
@@ -50,7 +50,7 @@ async fn a_session_has_what_its_template_says_and_its_host_allows() {
             // What fits no config leaves nothing.
             {"kind": "module", "name": "kv", "config": {"read_only": true, "prefixes": []}},
             {"kind": "net", "name": "fetch", "config": {
-                "origins": ["https://*"], "methods": ["GET", "HEAD"],
+                "origins": ["https://*", "http://10.1.0.1"], "methods": ["GET", "HEAD"],
                 "addresses": ["10.1.0.0/16", "::1"], "max_requests": 100, "max_redirects": 5,
                 "max_request_bytes": 1_048_576, "max_response_bytes": 8_388_608,
                 "timeout_ms": 30_000,

@@ -394,7 +394,7 @@ fn secrets(text: &str) -> tempfile::NamedTempFile {
 async fn a_secret_goes_where_it_is_for_and_no_script_sees_it() {
     let (server, other) = (echo(), echo());
     let file = secrets(&format!(
-        "[secrets.KEY]\nvalue = 'hunter2'\norigins = ['{}']\n[secrets.REGION]\nvalue = 'eu-1'\n",
+        "[secrets.KEY]\nvalue = 'hunter2'\norigins = ['{}']\n[secrets.REGION]\nvalue = 'eu-1'\npublic = true\n",
         server.origin()
     ));
     let test = TestHost::with(|options| {
@@ -496,4 +496,44 @@ async fn each_request_leaves_an_event_where_calls_are_audited() {
     let expected = format!("host call: fetch 'GET {}': ", server.url("/a"));
     assert!(said[0].starts_with(&expected), "{said:?}");
     assert_eq!(console(&finished.events), ["done"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_shows_a_secret_that_scripts_are_given() {
+    let file = secrets(
+        "[secrets.PASSWORD]\nvalue = \"hunter2's \\\"word\\\"\\nsecond line of it\"\n\
+         [secrets.REGION]\nvalue = 'eu-1'\npublic = true\n",
+    );
+    let test = TestHost::with(|options| options.secrets = Some(file.path().to_owned())).await;
+    let mut template = template();
+    template.settings.runtime.audit = true;
+    template.modules = vec!["fs".to_owned()];
+    let env = json!({"names": ["PASSWORD", "REGION"]});
+    template.capabilities.push(capability(CapabilityKind::Env, "env", env));
+    let session = test.session(template).await;
+    assert_eq!(test.preview(session, "process.env.PASSWORD.length").await, "34");
+    for script in [
+        "console.log(process.env.PASSWORD, [process.env.PASSWORD], JSON.stringify(process.env))",
+        "process.env.PASSWORD",
+        "({ [process.env.PASSWORD]: { b: [process.env.PASSWORD, process.env.REGION] } })",
+        "throw new Error('no ' + process.env.PASSWORD)",
+        "throw process.env",
+        "console.log(process.env.PASSWORD.split('\\n'))",
+        "require('fs').existsSync(process.env.PASSWORD)",
+        "'x'.repeat(1000) + process.env.PASSWORD",
+        "'x'.repeat(1010) + process.env.PASSWORD",
+        "Promise.reject(process.env.PASSWORD)",
+        "Symbol(process.env.PASSWORD)",
+        "new Map([[process.env.PASSWORD, 1]])",
+    ] {
+        let finished = test.repl(session, script).await;
+        let told = serde_json::to_string(&(&finished.events, &finished.execution)).unwrap();
+        // Its input names it, and is the client's.
+        for part in ["hunter2", "hunte", "second line"] {
+            assert!(!told.contains(part), "{script}: {told}");
+        }
+        assert!(told.contains("***"), "{script}: {told}");
+    }
+    let shown = test.preview(session, "[process.env.PASSWORD, process.env.REGION]").await;
+    assert_eq!(shown, "[ `***`, 'eu-1' ]");
 }

@@ -38,17 +38,27 @@ impl Daemon {
 
     /// One with more flags.
     pub(crate) fn with(flags: &[&str]) -> Self {
+        Self::under(&[], flags)
+    }
+
+    /// One with variables in its environment.
+    pub(crate) fn under(environment: &[(&str, &str)], flags: &[&str]) -> Self {
         let folder = Folder::new();
         for name in ["worktree", "libraries"] {
             std::fs::create_dir(folder.path(name)).unwrap();
         }
-        Self::in_folder(Arc::new(folder), flags)
+        Self::spawn(Arc::new(folder), environment, flags)
     }
 
     /// One in the folder of another, which has ended.
     pub(crate) fn in_folder(folder: Arc<Folder>, flags: &[&str]) -> Self {
+        Self::spawn(folder, &[], flags)
+    }
+
+    fn spawn(folder: Arc<Folder>, environment: &[(&str, &str)], flags: &[&str]) -> Self {
         let base = ["serve", "--listen", "127.0.0.1:0", "--library-dir", "libraries"];
-        let mut child = folder.command(&[&base, flags].concat()).spawn().unwrap();
+        let mut command = folder.command(&[&base, flags].concat());
+        let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let log_reader = std::thread::spawn({
