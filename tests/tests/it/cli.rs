@@ -3,6 +3,7 @@
 mod daemon;
 mod kill;
 mod libs;
+mod programs;
 mod repl;
 mod run;
 mod serve;
