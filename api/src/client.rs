@@ -14,7 +14,7 @@ use crate::wire::{
     TemplateDetail, UpdateTemplate,
 };
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, LINK};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client as HttpClient;
@@ -25,12 +25,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 use vm_storage::{
     Event, ExecutionId, ExecutionStatus, SessionFilter, SessionId, SessionStatus, TemplateId,
 };
 
 /// Bytes of an answer: more than the events of one execution can be.
 const MAX_ANSWER_BYTES: usize = 1 << 30;
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// A client of one daemon. Cheap to clone; clones share its connections.
 #[derive(Clone, Debug)]
@@ -61,6 +64,18 @@ pub struct NewRun {
     pub args: Map<String, Value>,
     /// What the script sees as `__ENV__`.
     pub env: BTreeMap<String, String>,
+}
+
+impl NewRun {
+    fn body(self, session: SessionId) -> RunFile {
+        RunFile {
+            session_id: Some(session.to_string()),
+            path: Some(self.path),
+            args: Some(self.args),
+            env: Some(self.env),
+            on_busy: None,
+        }
+    }
 }
 
 /// Which part of a list is wanted.
@@ -178,7 +193,7 @@ impl Client {
     /// The bytes of one of them.
     pub async fn artifact(&self, id: TemplateId, hash: &str) -> Answer<Bytes> {
         let path = format!("/templates/{id}/artifacts/{}", encoded(hash));
-        Ok(self.request::<()>(Method::GET, &path, None).await?.0)
+        Ok(self.request::<()>(Method::GET, &path, None, &[]).await?.0)
     }
 
     /// What a template grants.
@@ -297,18 +312,20 @@ impl Client {
     /// Runs a snippet.
     pub async fn repl(&self, session: SessionId, input: &str) -> Answer<Execution> {
         let (session_id, input) = (Some(session.to_string()), Some(input.to_owned()));
-        self.post("/executions/repl", &RunSnippet { session_id, input }).await
+        self.post("/executions/repl", &RunSnippet { session_id, input, on_busy: None }).await
     }
 
     /// Runs a file of the worktree.
     pub async fn run_file(&self, session: SessionId, run: NewRun) -> Answer<Execution> {
-        let body = RunFile {
-            session_id: Some(session.to_string()),
-            path: Some(run.path),
-            args: Some(run.args),
-            env: Some(run.env),
-        };
-        self.post("/executions/run-file", &body).await
+        self.post("/executions/run-file", &run.body(session)).await
+    }
+
+    /// Begins to run a file of the worktree; gives the execution as soon as it is durable.
+    pub async fn begin_file(&self, session: SessionId, run: NewRun) -> Answer<Execution> {
+        let headers = [(PREFER, HeaderValue::from_static("respond-async"))];
+        let body = run.body(session);
+        let path = "/executions/run-file";
+        Ok(self.exchange(Method::POST, path, Some(&body), &headers).await?.0)
     }
 
     /// One execution.
@@ -337,6 +354,17 @@ impl Client {
         self.get(&format!("/executions/{id}/events?after_seq={after_seq}")).await
     }
 
+    /// The same; where there are none yet, waits for some until the execution or the time is over.
+    pub async fn events_awaited(
+        &self,
+        id: ExecutionId,
+        after_seq: u64,
+        wait: Duration,
+    ) -> Answer<Vec<Event>> {
+        let wait = wait.as_millis();
+        self.get(&format!("/executions/{id}/events?after_seq={after_seq}&wait={wait}ms")).await
+    }
+
     async fn get<R: DeserializeOwned>(&self, path: &str) -> Answer<R> {
         self.send::<(), R>(Method::GET, path, None).await
     }
@@ -346,7 +374,7 @@ impl Client {
         let limit = if part.limit == 0 { String::new() } else { part.limit.to_string() };
         let cursor = part.cursor.as_deref().map(encoded).unwrap_or_default();
         let path = format!("{path}limit={limit}&cursor={cursor}");
-        let (items, headers) = self.exchange::<(), _>(Method::GET, &path, None).await?;
+        let (items, headers) = self.exchange::<(), _>(Method::GET, &path, None, &[]).await?;
         Ok(Listed { items, next: headers.get(LINK).and_then(next_cursor) })
     }
 
@@ -364,7 +392,7 @@ impl Client {
         path: &str,
         body: Option<&B>,
     ) -> Answer<R> {
-        Ok(self.exchange(method, path, body).await?.0)
+        Ok(self.exchange(method, path, body, &[]).await?.0)
     }
 
     async fn exchange<B: Serialize, R: DeserializeOwned>(
@@ -372,8 +400,9 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&B>,
+        headers: &[(HeaderName, HeaderValue)],
     ) -> Answer<(R, HeaderMap)> {
-        let (body, headers) = self.request(method, path, body).await?;
+        let (body, headers) = self.request(method, path, body, headers).await?;
         let answer = serde_json::from_slice(&body).map_err(|error| self.protocol(&error))?;
         Ok((answer, headers))
     }
@@ -383,6 +412,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&B>,
+        headers: &[(HeaderName, HeaderValue)],
     ) -> Answer<(Bytes, HeaderMap)> {
         let body = body.map(|body| {
             serde_json::to_vec(body).expect("checked by their types: the shapes of `wire` are JSON")
@@ -391,6 +421,9 @@ impl Client {
             Request::builder().method(method).uri(format!("{}{BASE}{path}", self.base));
         if body.is_some() {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         let request = request
             .body(Full::from(body.unwrap_or_default()))

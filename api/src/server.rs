@@ -16,6 +16,7 @@ mod connection;
 mod connections;
 mod guard;
 mod log;
+mod prefer;
 mod query;
 mod routes;
 mod service;

@@ -30,10 +30,11 @@ use crate::recorder::{Observer, SharedRecorder};
 use crate::running::Entry;
 use crate::runtime::{Failure, Runtime, Script};
 use crate::scheduler::Admission;
-use drive::{Checkpoint, drive};
+use drive::{Checkpoints, drive};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use vm_guest::abi::Outcome;
 use vm_storage::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionError,
@@ -86,6 +87,8 @@ pub(crate) struct Run<'a> {
     pub(crate) slot: &'a mut Slot,
     pub(crate) admission: &'a mut Admission,
     pub(crate) observer: Option<Observer>,
+    /// Is told of the execution when it is durable, before it runs.
+    pub(crate) announce: Option<oneshot::Sender<Execution>>,
     /// What the session becomes when the execution ends well; `None` leaves it as it is. Startup
     /// executions say it, the last of them `Ready`.
     pub(crate) then: Option<SessionStatus>,
@@ -175,13 +178,20 @@ impl Run<'_> {
         let Slot { session, awake, .. } = &mut *self.slot;
         let awake = awake.as_mut().expect("restored above");
         let runtime = awake.runtime.as_mut().expect("restored above");
+        let starting = self.then.is_some().then_some(&*session);
+        let storage = self.host.storage();
+        let mut checkpoints = Checkpoints::new(storage, running, execution, starting, recorder);
+        if let Some(announce) = self.announce.take() {
+            if let Err(error) = checkpoints.write().await {
+                drop(checkpoints);
+                self.host.sessions().retire(self.live);
+                self.slot.clear();
+                return Err(error.into());
+            }
+            // Whoever asked may have gone.
+            let _ = announce.send(execution.clone());
+        }
         runtime.begin(fuel, recorder.clone());
-        let checkpoint = Checkpoint {
-            storage: self.host.storage(),
-            execution,
-            session: self.then.is_some().then_some(&*session),
-            recorder,
-        };
         let (end, committed, wall) = {
             let work = pin!(perform(runtime, work, recorder));
             let slices = tokio::select! {
@@ -191,7 +201,7 @@ impl Run<'_> {
             };
             let started = Instant::now();
             let deadline = Duration::from_millis(limits.wall_ms);
-            let (end, committed) = drive(slices, deadline, stopped.as_mut(), checkpoint).await;
+            let (end, committed) = drive(slices, deadline, stopped.as_mut(), checkpoints).await;
             (end, committed, started.elapsed())
         };
         execution.metrics.fuel_used = runtime.end(fuel);

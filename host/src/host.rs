@@ -8,7 +8,7 @@ mod detached;
 mod execute;
 mod options;
 
-pub use execute::Source;
+pub use execute::{Manner, OnBusy, Source};
 pub use options::{HostOptions, HostStats};
 
 use crate::artifacts::{ArtifactOptions, Artifacts};
@@ -229,7 +229,7 @@ impl Host {
     pub(crate) fn detached<R: Send + 'static>(
         &self,
         work: impl Future<Output = Result<R, HostError>> + Send + 'static,
-    ) -> impl Future<Output = Result<R, HostError>> + Send {
+    ) -> Detached<R> {
         Detached::new(&self.0.tasks, work)
     }
 

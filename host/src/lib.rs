@@ -47,6 +47,7 @@ mod effective;
 mod engine;
 mod error;
 mod execution;
+mod feed;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod grants;
@@ -86,8 +87,9 @@ pub use effective::{Effective, EffectiveCapability};
 pub use engine::GuestError;
 pub use error::{Capacity, FileError, HostError, LibraryError, PathError, WorktreeError};
 pub use execution::Finished;
+pub use feed::EventFeed;
 pub use heap::PageTracking;
-pub use host::{Host, HostOptions, HostStats, Source};
+pub use host::{Host, HostOptions, HostStats, Manner, OnBusy, Source};
 pub use library::{LibraryFolder, LibraryName, LibraryNameError};
 pub use programs::ProgramError;
 pub use reads::Summary;

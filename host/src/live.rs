@@ -11,7 +11,8 @@
 //!
 //! A session that is ready lives in the store; a process holds it while it is used (`slot.rs` has
 //! what it holds). Three things keep its executions apart:
-//! - the **turn** is taken by an execution from its request to its answer; another is refused;
+//! - the **turn** is taken by an execution from its request to its answer; another is refused, or queues
+//!   for it, in order;
 //! - the **slot** is locked by whoever works on what the process holds, and waited for;
 //! - an entry that is **retired** has left the registry: who has it looks the session up again.
 //!
@@ -25,11 +26,14 @@ pub(crate) use registry::Registry;
 pub(crate) use slot::{Awake, Slot};
 
 use crate::error::HostError;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use vm_storage::{Session, SessionId, SessionStatus, now};
+
+/// Executions that may queue for one session.
+const MAX_QUEUED: usize = 64;
 
 /// Nobody runs in the session.
 const IDLE: u8 = 0;
@@ -48,6 +52,9 @@ pub(crate) struct LiveSession {
     slot: Arc<tokio::sync::Mutex<Option<Slot>>>,
     /// [`IDLE`], [`TAKEN`] or [`RETIRED`].
     turn: AtomicU8,
+    /// Given to one at a time, in the order in which they asked, before it takes the turn.
+    turns: Arc<Semaphore>,
+    queued: AtomicUsize,
     /// As it was made, before anything of it is stored; none for one that was loaded.
     initial: Option<Arc<Session>>,
     ready: AtomicBool,
@@ -56,13 +63,35 @@ pub(crate) struct LiveSession {
     closing: watch::Sender<Closing>,
 }
 
-/// The right to run in a session.
-pub(crate) struct Turn(Arc<LiveSession>);
+/// The right to run in a session; the next is given it when it is dropped.
+pub(crate) struct Turn {
+    session: Arc<LiveSession>,
+    _next: OwnedSemaphorePermit,
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
         // It stays retired if the session was meanwhile.
-        self.0.exchange(TAKEN, IDLE).ok();
+        self.session.exchange(TAKEN, IDLE).ok();
+    }
+}
+
+/// A place in the queue of a session, while it lives.
+struct Queued<'a>(&'a AtomicUsize);
+
+impl<'a> Queued<'a> {
+    fn of(session: &'a LiveSession) -> Result<Self, HostError> {
+        let one_more = |queued: usize| (queued < MAX_QUEUED).then_some(queued + 1);
+        match session.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
+            Ok(_) => Ok(Self(&session.queued)),
+            Err(_) => Err(HostError::SessionBusy(session.id)),
+        }
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -88,6 +117,16 @@ pub(crate) enum Closing {
 }
 
 impl Closing {
+    /// What is told to who wants to run in the session.
+    pub(crate) fn refusal(self, id: SessionId) -> HostError {
+        match self {
+            Self::HostStops => HostError::Stopping,
+            Self::No | Self::ByClient | Self::ByTtl => {
+                HostError::SessionNotReady { id, status: SessionStatus::Closed }
+            }
+        }
+    }
+
     /// The session, closed.
     pub(crate) fn close(self, session: &Session) -> Session {
         let mut closed = session.clone();
@@ -117,6 +156,8 @@ impl LiveSession {
             id,
             slot: Arc::new(tokio::sync::Mutex::new(slot)),
             turn: AtomicU8::new(IDLE),
+            turns: Arc::new(Semaphore::new(1)),
+            queued: AtomicUsize::new(0),
             initial,
             ready: AtomicBool::new(false),
             last_used: AtomicU64::new(0),
@@ -168,16 +209,42 @@ impl LiveSession {
             .saturating_sub(Duration::from_millis(self.last_used.load(Ordering::Relaxed)))
     }
 
-    /// Takes the turn for an execution.
+    /// Takes the turn for an execution, unless another has it or queues for it.
     pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Entered, HostError> {
+        self.refuse_when_starting()?;
+        match Arc::clone(&self.turns).try_acquire_owned() {
+            Ok(next) => self.entered(next),
+            Err(_) if self.is_retired() => Ok(Entered::Retired),
+            Err(_) => Err(HostError::SessionBusy(self.id)),
+        }
+    }
+
+    /// The same behind those that are there already, if they are not too many.
+    pub(crate) async fn enter_queued(self: &Arc<Self>) -> Result<Entered, HostError> {
+        self.refuse_when_starting()?;
+        let _place = Queued::of(self)?;
+        tokio::select! {
+            biased;
+            closing = self.closed() => Err(closing.refusal(self.id)),
+            next = Arc::clone(&self.turns).acquire_owned() => {
+                self.entered(next.expect("the semaphore is never closed"))
+            }
+        }
+    }
+
+    fn refuse_when_starting(&self) -> Result<(), HostError> {
+        let status = SessionStatus::Starting;
         if self.is_starting() {
-            let status = SessionStatus::Starting;
             return Err(HostError::SessionNotReady { id: self.id, status });
         }
+        Ok(())
+    }
+
+    fn entered(self: &Arc<Self>, next: OwnedSemaphorePermit) -> Result<Entered, HostError> {
         match self.exchange(IDLE, TAKEN) {
             Ok(_) => {
                 self.touch();
-                Ok(Entered::Turn(Turn(Arc::clone(self))))
+                Ok(Entered::Turn(Turn { session: Arc::clone(self), _next: next }))
             }
             Err(RETIRED) => Ok(Entered::Retired),
             Err(_) => Err(HostError::SessionBusy(self.id)),

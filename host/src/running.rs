@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vm_storage::{Execution, ExecutionId, SessionId};
 
@@ -19,6 +20,8 @@ pub(crate) struct RunningExecution {
     pub(crate) execution: Execution,
     cancel: CancellationToken,
     over: CancellationToken,
+    /// How many of its events are durable.
+    durable: watch::Sender<usize>,
 }
 
 /// Keeps an execution among those on their way while it lives.
@@ -33,6 +36,17 @@ impl RunningExecution {
         self.cancel.cancel();
         self.over.cancelled().await;
     }
+
+    /// Says how many of its events are durable, and when there are more. It is closed when the execution
+    /// has left, and all of them are.
+    pub(crate) fn durable(&self) -> watch::Receiver<usize> {
+        self.durable.subscribe()
+    }
+
+    /// Waits until it has left.
+    pub(crate) async fn over(&self) {
+        self.over.cancelled().await;
+    }
 }
 
 impl Running {
@@ -43,6 +57,7 @@ impl Running {
             execution: execution.clone(),
             cancel: CancellationToken::new(),
             over: CancellationToken::new(),
+            durable: watch::Sender::new(0),
         });
         self.lock().insert(session, Arc::clone(&execution));
         Entry { running: self.clone(), execution }
@@ -70,6 +85,11 @@ impl Running {
 }
 
 impl Entry {
+    /// Tells readers how many of its events are durable.
+    pub(crate) fn note_durable(&self, events: usize) {
+        self.execution.durable.send_replace(events);
+    }
+
     /// Waits until somebody asks for the execution to end.
     pub(crate) async fn cancelled(&self) {
         self.execution.cancel.cancelled().await;

@@ -68,6 +68,19 @@ pub enum EventPayload {
 }
 
 impl EventPayload {
+    /// Its type, as it is written.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::InputEcho { .. } => "input_echo",
+            Self::Console { .. } => "console",
+            Self::Value(_) => "value",
+            Self::Exception { .. } => "exception",
+            Self::System { .. } => "system",
+            Self::Stdout { .. } => "stdout",
+            Self::Stderr { .. } => "stderr",
+        }
+    }
+
     /// The bytes that count against `max_output_kb`: those of every text in it, and of a value's
     /// JSON as it would be written. The echo of the input, and the host's own words, count 0.
     pub fn output_bytes(&self) -> u64 {

@@ -9,6 +9,7 @@ use crate::wire::Execution;
 use clap::{Args, Subcommand};
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use vm_storage::{Event, ExecutionId, SessionId};
 
@@ -66,6 +67,9 @@ pub(super) enum ExecCommand {
         /// Only events after this number
         #[arg(long, value_name = "SEQ", default_value_t = 0)]
         after_seq: u64,
+        /// Show those of an execution that runs as they come, a line each, to its end
+        #[arg(long)]
+        follow: bool,
     },
 }
 
@@ -82,6 +86,9 @@ pub(super) struct RunFileArgs {
     /// given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = variables)]
     env: Vec<Variables>,
+    /// Show what the file does while it runs, a line an event, and then what became of it
+    #[arg(long)]
+    follow: bool,
 }
 
 /// Variables, as one `--env` gives them.
@@ -118,6 +125,12 @@ impl ExecCommand {
             Self::RunFile(args) => {
                 let env = args.env.into_iter().flat_map(|Variables(pairs)| pairs).collect();
                 let run = NewRun { path: args.path, args: args.args.0, env };
+                if args.follow {
+                    let begun = client.begin_file(args.session_id, run).await?;
+                    let running = followed(&remote, begun.execution.id, 0);
+                    let waited = interruptible(client, args.session_id, running).await?;
+                    return ended(&remote, waited);
+                }
                 let running = client.run_file(args.session_id, run);
                 let running = remote.wait("the file is running", running);
                 finished(&remote, interruptible(client, args.session_id, running).await?)
@@ -144,7 +157,11 @@ impl ExecCommand {
                 remote.show(&client.cancel_execution(execution_id).await?, print_execution);
                 Ok(Exit::Success)
             }
-            Self::Events { execution_id, after_seq } => {
+            Self::Events { execution_id, after_seq, follow: true } => {
+                followed(&remote, execution_id, after_seq).await?;
+                Ok(Exit::Success)
+            }
+            Self::Events { execution_id, after_seq, follow: false } => {
                 remote.show(&client.events(execution_id, after_seq).await?, |events| {
                     print_table(events);
                 });
@@ -181,6 +198,46 @@ pub(super) async fn interruptible(
     })
 }
 
+/// How long the daemon is asked to wait for events.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Prints the events of an execution as they become durable; gives it when it is over.
+async fn followed(
+    remote: &Remote,
+    id: ExecutionId,
+    mut after_seq: u64,
+) -> Result<Execution, ClientError> {
+    let client = &remote.client;
+    loop {
+        let events = client.events_awaited(id, after_seq, WAIT).await?;
+        for event in &events {
+            remote.show(event, |event| printer::stdout_line(&line(event)));
+        }
+        if let Some(last) = events.last() {
+            after_seq = last.seq;
+            continue;
+        }
+        // What came since is asked for once more.
+        let execution = client.execution(id).await?;
+        if execution.execution.status.is_over() && execution.execution.metrics.events <= after_seq {
+            return Ok(execution);
+        }
+    }
+}
+
+/// Prints what became of an execution whose events were printed, and gives its exit status.
+fn ended(remote: &Remote, waited: Waited) -> Result<Exit, CliError> {
+    let Some(answer) = waited else { return Ok(Exit::Interrupted) };
+    let answer = answer?;
+    remote.show(&answer, |Execution { execution, .. }| print_outcome(execution));
+    Ok(run::exit(&answer.execution))
+}
+
+fn line(event: &Event) -> String {
+    let (kind, payload) = kind_and_payload(event);
+    format!("[{}] {kind}: {payload}", event.seq)
+}
+
 /// Prints an execution that just ran, and gives its exit status.
 fn finished(remote: &Remote, waited: Waited) -> Result<Exit, CliError> {
     let Some(answer) = waited else { return Ok(Exit::Interrupted) };
@@ -189,12 +246,12 @@ fn finished(remote: &Remote, waited: Waited) -> Result<Exit, CliError> {
         print_outcome(execution);
         printer::stdout_line("\nEvents:");
         for event in events.iter().flatten() {
-            let (kind, payload) = kind_and_payload(event);
-            printer::stdout_line(&format!("[{}] {kind}: {payload}", event.seq));
+            printer::stdout_line(&line(event));
         }
     });
     Ok(run::exit(&answer.execution))
 }
+
 fn print_outcome(execution: &vm_storage::Execution) {
     let mut properties =
         vec![("Execution ID", execution.id.to_string()), ("Status", name(&execution.status))];

@@ -1,12 +1,14 @@
-//! What routes answer: JSON or a module with a status, and the ids it is about for the log.
+//! What routes answer: a status, and JSON, a module or events; and the ids it is about for the log.
 //!
-//! Invariant: every body says what it is, and nothing but a module that was asked for is not JSON.
+//! Invariant: every body says what it is, and nothing is not JSON but what was asked for.
 
 use crate::error::{ApiError, ErrorCode};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LINK, RETRY_AFTER};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LINK, LOCATION, RETRY_AFTER,
+};
 use serde::Serialize;
 use serde_json::Value;
 use vm_storage::{ExecutionId, SessionId, TemplateId};
@@ -41,11 +43,12 @@ pub(super) struct Refusal {
 pub(super) struct Answer {
     status: StatusCode,
     body: Body,
-    content_type: HeaderValue,
+    content_type: Option<HeaderValue>,
     /// Its length, where the body does not know it.
     bytes: Option<u64>,
     ids: Ids,
     link: Option<HeaderValue>,
+    location: Option<HeaderValue>,
 }
 
 /// What a route gives.
@@ -62,25 +65,51 @@ impl Answer {
         Self::json(StatusCode::CREATED, body)
     }
 
+    /// 202 with what is under way, and where it is to be found.
+    pub(super) fn accepted(body: &impl Serialize, location: String) -> Self {
+        let location = HeaderValue::try_from(location);
+        let location = Some(location.expect("checked by its maker: a path with an id"));
+        Self { location, ..Self::json(StatusCode::ACCEPTED, body) }
+    }
+
+    /// 204.
+    pub(super) fn no_content() -> Self {
+        Self::of(StatusCode::NO_CONTENT, Body::empty(), None)
+    }
+
+    /// 200 with server-sent events, as they come.
+    pub(super) fn event_stream(events: Body) -> Self {
+        Self::of(StatusCode::OK, events, Some("text/event-stream"))
+    }
+
     /// 200 with JSON that comes in pieces.
     pub(super) fn streamed(body: Body) -> Self {
-        Self::of(StatusCode::OK, body, HeaderValue::from_static("application/json"))
+        Self::of(StatusCode::OK, body, Some("application/json"))
     }
 
     /// 200 with a WebAssembly module of so many bytes, which comes in pieces.
     pub(super) fn wasm(module: Body, bytes: u64) -> Self {
-        let answer = Self::of(StatusCode::OK, module, HeaderValue::from_static("application/wasm"));
+        let answer = Self::of(StatusCode::OK, module, Some("application/wasm"));
         Self { bytes: Some(bytes), ..answer }
     }
 
     fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_vec(body)
             .expect("checked by their types: the shapes of `wire` are JSON");
-        Self::of(status, body.into(), HeaderValue::from_static("application/json"))
+        Self::of(status, body.into(), Some("application/json"))
     }
 
-    fn of(status: StatusCode, body: Body, content_type: HeaderValue) -> Self {
-        Self { status, body, content_type, bytes: None, ids: Ids::default(), link: None }
+    fn of(status: StatusCode, body: Body, content_type: Option<&'static str>) -> Self {
+        let content_type = content_type.map(HeaderValue::from_static);
+        Self {
+            status,
+            body,
+            content_type,
+            bytes: None,
+            ids: Ids::default(),
+            link: None,
+            location: None,
+        }
     }
 
     /// Says where a list goes on, if it does: a path and a query.
@@ -103,9 +132,14 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
-        response.headers_mut().insert(CONTENT_TYPE, self.content_type);
+        if let Some(content_type) = self.content_type {
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+        }
         if let Some(bytes) = self.bytes {
             response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+        }
+        if let Some(location) = self.location {
+            response.headers_mut().insert(LOCATION, location);
         }
         if let Some(link) = self.link {
             response.headers_mut().insert(LINK, link);

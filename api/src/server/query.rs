@@ -7,8 +7,10 @@ use crate::error::{ApiError, ErrorCode};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use http::request::Parts;
+use jiff::SignedDuration;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
+use std::time::Duration;
 use vm_storage::{ExecutionId, MAX_LISTED, PageRequest, SessionId, TemplateId};
 
 /// Characters of a UUID in its usual form.
@@ -118,6 +120,19 @@ pub(super) fn page<C: Copy>(
         None => None,
     };
     Ok(PageRequest { limit, cursor })
+}
+
+/// The longest that a client may have an answer wait for.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Takes a parameter for a time such as `20s`; none is no time.
+pub(super) fn wait(parameter: Option<String>) -> Result<Duration, ApiError> {
+    let Some(text) = given(parameter) else { return Ok(Duration::ZERO) };
+    let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    time.filter(|time| *time <= MAX_WAIT).ok_or_else(|| {
+        let reason = format!("must be a time of at most {}s, such as 20s", MAX_WAIT.as_secs());
+        ApiError::validation("wait", reason)
+    })
 }
 
 /// Takes a parameter for a whole number of a range.

@@ -4,6 +4,7 @@
 //! answers is a shape of `wire` or an [`ApiError`].
 
 mod artifacts;
+mod events;
 mod executions;
 mod names;
 mod ops;
@@ -70,7 +71,7 @@ routes! {
     POST "/executions/run-file" => executions::run_file;
     GET "/executions/{execution_id}" => executions::get;
     POST "/executions/{execution_id}/cancel" => executions::cancel;
-    GET "/executions/{execution_id}/events" => executions::events;
+    GET "/executions/{execution_id}/events" => events::events;
 
     GET "/ops/stats" => ops::stats;
     POST "/ops/backup" => ops::backup;

@@ -79,6 +79,8 @@ pub(crate) struct MakeBackup {
 pub(crate) struct RunSnippet {
     pub(crate) session_id: Option<String>,
     pub(crate) input: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) on_busy: Option<String>,
 }
 
 /// A file to run.
@@ -89,6 +91,8 @@ pub(crate) struct RunFile {
     pub(crate) path: Option<String>,
     pub(crate) args: Option<Map<String, Value>>,
     pub(crate) env: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) on_busy: Option<String>,
 }
 
 /// Nothing, for routes that take no body.

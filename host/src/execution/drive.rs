@@ -1,19 +1,26 @@
-//! Drives an execution's work to its end, or to what ends it: its deadline, a cancel, a close.
+//! Drives an execution's work to its end, or to what ends it: its deadline, a cancel, a close; and has
+//! what it leaves meanwhile be durable soon after.
+//!
+//! ```text
+//!  begun ──40 ms──▶ committed as running, with its events ──40 ms, if there are more──▶ again …
+//! ```
 //!
 //! Invariant: when [`drive`] has returned, no commit of the execution is under way.
 
 use super::End;
 use crate::recorder::SharedRecorder;
+use crate::running::Entry;
 use crate::runtime::Failure;
 use crate::scheduler::Slices;
+use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 use vm_guest::abi::Outcome;
-use vm_storage::{Execution, ExecutionCommit, Session, Storage};
+use vm_storage::{Execution, ExecutionCommit, Session, Storage, StorageError};
 
-/// An execution that takes longer than this is committed as running, so that a host which dies
-/// leaves a trace of it.
-const CHECKPOINT_AFTER: Duration = Duration::from_millis(50);
+/// An execution that takes longer than this is committed as running, so that a host which dies leaves a
+/// trace of it, and readers its events; again so long after the last commit, when there are more.
+const CHECKPOINT_AFTER: Duration = Duration::from_millis(40);
 
 /// Runs the work until it ends, its deadline passes or it is stopped. Gives how it ended, with the
 /// page faults that threads had meanwhile, and how many of its events are durable already.
@@ -25,54 +32,106 @@ pub(super) async fn drive<F: Future<Output = End>>(
     mut work: Slices<'_, F>,
     deadline: Duration,
     mut stopped: Pin<&mut impl Future<Output = Failure>>,
-    checkpoint: Checkpoint<'_>,
+    mut checkpoints: Checkpoints<'_>,
 ) -> (Result<(Outcome, u64), Failure>, usize) {
     let mut wall = pin!(tokio::time::sleep(deadline));
-    let mut due = pin!(tokio::time::sleep(CHECKPOINT_AFTER));
-    let mut write = pin!(checkpoint.write());
-    let mut is_due = false;
-    let mut committed = None;
-    let end = loop {
-        tokio::select! {
-            biased;
-            end = &mut work => break end,
-            () = &mut wall => break Err(Failure::WallTime),
-            failure = &mut stopped => break Err(failure),
-            () = &mut due, if !is_due => is_due = true,
-            count = &mut write, if is_due && committed.is_none() => committed = Some(count),
-        }
-    };
-    // A checkpoint that was begun is awaited, so that the final commit comes after it.
-    if is_due && committed.is_none() {
-        committed = Some(write.await);
-    }
-    (end.map(|outcome| (outcome, work.faults())), committed.unwrap_or(0))
-}
-
-/// Writes an execution that is taking long, as running, with its events so far.
-pub(super) struct Checkpoint<'a> {
-    pub(super) storage: &'a Storage,
-    pub(super) execution: &'a Execution,
-    /// The session, when it is not durable yet.
-    pub(super) session: Option<&'a Session>,
-    pub(super) recorder: &'a SharedRecorder,
-}
-
-impl Checkpoint<'_> {
-    /// Gives how many events are durable; none when the storage refused, which the final commit
-    /// will find out for itself.
-    async fn write(self) -> usize {
-        let new_events = self.recorder.lock().events().to_vec();
-        let count = new_events.len();
-        let execution = self.execution.clone();
-        let session = self.session.cloned();
-        let commit = ExecutionCommit { execution, new_events, session, heap: None, kv: None };
-        match self.storage.commit_execution(commit).await {
-            Ok(_) => count,
-            Err(error) => {
-                tracing::warn!(execution_id = %self.execution.id, %error, "no checkpoint");
-                0
+    let end = {
+        let mut checkpoints = pin!(checkpoints.keep_up());
+        loop {
+            tokio::select! {
+                biased;
+                end = &mut work => break end,
+                () = &mut wall => break Err(Failure::WallTime),
+                failure = &mut stopped => break Err(failure),
+                never = &mut checkpoints => match never {},
             }
         }
+    };
+    let committed = checkpoints.settled().await;
+    (end.map(|outcome| (outcome, work.faults())), committed)
+}
+
+/// Commits an execution that is taking long, as running, with its events so far.
+pub(super) struct Checkpoints<'a> {
+    storage: &'a Storage,
+    running: &'a Entry,
+    execution: &'a Execution,
+    /// The session, when it is not durable yet.
+    session: Option<&'a Session>,
+    recorder: &'a SharedRecorder,
+    /// Events that are durable; none before the first commit.
+    committed: Option<usize>,
+    /// The commit under way, and the events that are durable with it.
+    under_way: Option<(Commit<'a>, usize)>,
+    /// One failed: nobody knows whether it is there.
+    failed: bool,
+}
+
+type Commit<'a> = Pin<Box<dyn Future<Output = Result<u64, StorageError>> + Send + 'a>>;
+
+impl<'a> Checkpoints<'a> {
+    pub(super) fn new(
+        storage: &'a Storage,
+        running: &'a Entry,
+        execution: &'a Execution,
+        session: Option<&'a Session>,
+        recorder: &'a SharedRecorder,
+    ) -> Self {
+        let (committed, under_way, failed) = (None, None, false);
+        Self { storage, running, execution, session, recorder, committed, under_way, failed }
+    }
+
+    /// Commits what there is, again and again. It may be dropped where it waits.
+    async fn keep_up(&mut self) -> Infallible {
+        loop {
+            tokio::time::sleep(CHECKPOINT_AFTER).await;
+            self.begin();
+            self.try_end().await;
+        }
+    }
+
+    /// Begins to commit what is not durable yet, if there is anything.
+    fn begin(&mut self) {
+        let events = self.recorder.lock().events().len();
+        if self.failed || self.committed == Some(events) {
+            return;
+        }
+        let from = self.committed.unwrap_or(0);
+        let new_events = self.recorder.lock().events()[from..events].to_vec();
+        let session = self.session.filter(|_| self.committed.is_none()).cloned();
+        let execution = self.execution.clone();
+        let commit = ExecutionCommit { execution, new_events, session, heap: None, kv: None };
+        self.under_way = Some((Box::pin(self.storage.commit_execution(commit)), events));
+    }
+
+    /// Waits for the commit under way.
+    async fn end(&mut self) -> Result<(), StorageError> {
+        let Some((commit, events)) = &mut self.under_way else { return Ok(()) };
+        let (stored, events) = (commit.await, *events);
+        self.under_way = None;
+        self.failed = stored.is_err();
+        stored?;
+        self.committed = Some(events);
+        self.running.note_durable(events);
+        Ok(())
+    }
+
+    /// Commits what there is.
+    pub(super) async fn write(&mut self) -> Result<(), StorageError> {
+        self.begin();
+        self.end().await
+    }
+
+    /// The same; where it fails, the last commit of the execution will find out for itself.
+    async fn try_end(&mut self) {
+        if let Err(error) = self.end().await {
+            tracing::warn!(execution_id = %self.execution.id, %error, "no checkpoint");
+        }
+    }
+
+    /// Waits until nothing is under way; gives how many events are durable.
+    async fn settled(&mut self) -> usize {
+        self.try_end().await;
+        self.committed.unwrap_or(0)
     }
 }

@@ -21,7 +21,7 @@ type Ended<T> = Result<Result<T, HostError>, Box<dyn std::any::Any + Send>>;
 type Work<T> = Pin<Box<dyn Future<Output = Result<T, HostError>> + Send>>;
 
 /// Work that goes on when this is dropped.
-pub(super) enum Detached<T: Send + 'static> {
+pub(crate) enum Detached<T: Send + 'static> {
     /// Not polled yet.
     New(TrackedFuture<CatchUnwind<AssertUnwindSafe<Work<T>>>>),
     /// It had to wait.

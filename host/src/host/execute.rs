@@ -4,12 +4,13 @@
 //! retired, whatever became of the one it was first told of.
 
 use super::Host;
+use super::detached::Detached;
 use crate::artifacts::BrokenPart;
 use crate::error::HostError;
 use crate::execution::{Finished, Run, Spec, Work};
 use crate::grants::modules;
 use crate::limits::{self, MAX_INPUT_BYTES};
-use crate::live::{Closing, Entered, LiveSession, Slot, Turn};
+use crate::live::{Entered, LiveSession, Slot, Turn};
 use crate::recorder::Observer;
 use crate::runtime::Script;
 use crate::scheduler::Admission;
@@ -17,10 +18,11 @@ use crate::startup::{blocking, read_file};
 use crate::typescript::{Kind, Stripped, is_typescript};
 use crate::worktree::WorktreePath;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 use vm_guest::abi::{ModuleFormat, script_flags};
-use vm_storage::{ExecutionKind, Session, SessionId, SessionStatus};
+use vm_storage::{Execution, ExecutionKind, Session, SessionId, SessionStatus};
 
 /// What stacks call a snippet.
 const REPL_NAME: &str = "<repl>";
@@ -44,6 +46,31 @@ pub enum Source {
     },
 }
 
+/// How an execution is run.
+#[derive(Clone, Default)]
+pub struct Manner {
+    /// Sees its events as they are made.
+    pub observer: Option<Observer>,
+    /// What becomes of it where another runs in the session.
+    pub on_busy: OnBusy,
+}
+
+/// What becomes of an execution where another runs in its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBusy {
+    /// It is refused: `SessionBusy`.
+    #[default]
+    Refuse,
+    /// It runs after those that asked before it; beyond a bound of these it is refused.
+    Queue,
+}
+
+/// Who is told of an execution while it runs.
+struct Told {
+    observer: Option<Observer>,
+    announce: Option<oneshot::Sender<Execution>>,
+}
+
 impl Host {
     /// Runs a snippet or a file in a session, and gives it when it is durable. What the script
     /// does wrong, and the limits it passes, are in the execution, not an error.
@@ -57,22 +84,76 @@ impl Host {
         source: Source,
         observer: Option<Observer>,
     ) -> Result<Finished, HostError> {
+        self.execute_with(session, source, Manner { observer, ..Manner::default() }).await
+    }
+
+    /// The same, in a manner of the caller's.
+    ///
+    /// # Errors
+    /// As [`Host::execute`].
+    pub async fn execute_with(
+        &self,
+        session: SessionId,
+        source: Source,
+        manner: Manner,
+    ) -> Result<Finished, HostError> {
+        self.begun(session, source, manner, None).await?.await
+    }
+
+    /// Begins what [`Host::execute`] does, and gives it as soon as a reader finds it, durable and
+    /// running; or over, when it was over by then. It goes on by itself.
+    ///
+    /// # Errors
+    /// As [`Host::execute`].
+    pub async fn begin(
+        &self,
+        session: SessionId,
+        source: Source,
+        manner: Manner,
+    ) -> Result<Execution, HostError> {
+        let (announce, announced) = oneshot::channel();
+        let work = self.begun(session, source, manner, Some(announce)).await?;
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            Ok(execution) = announced => Ok(execution),
+            finished = &mut work => Ok(finished?.execution),
+        }
+    }
+
+    /// Takes the turn; gives what runs in it, whether or not somebody waits.
+    async fn begun(
+        &self,
+        session: SessionId,
+        source: Source,
+        manner: Manner,
+        announce: Option<oneshot::Sender<Execution>>,
+    ) -> Result<Detached<Finished>, HostError> {
         source.check_size()?;
         self.refuse_when_stopping()?;
-        let entered = self.enter(session).await?;
+        let entered = self.enter(session, manner.on_busy).await?;
         let admission = self.0.scheduler.admit()?;
         let host = self.clone();
-        self.detached(async move { host.run(entered, admission, source, observer).await }).await
+        let told = Told { observer: manner.observer, announce };
+        Ok(self.detached(async move { host.run(entered, admission, source, told).await }))
     }
 
     /// Takes the turn in a session, which is loaded if this process does not hold it.
     ///
     /// # Errors
     /// `SessionNotFound`, `SessionNotReady`, `SessionBusy`, and the states of the store.
-    async fn enter(&self, id: SessionId) -> Result<(Arc<LiveSession>, Turn), HostError> {
+    async fn enter(
+        &self,
+        id: SessionId,
+        on_busy: OnBusy,
+    ) -> Result<(Arc<LiveSession>, Turn), HostError> {
         loop {
             let live = self.load(id).await?;
-            match live.try_enter()? {
+            let entered = match on_busy {
+                OnBusy::Refuse => live.try_enter()?,
+                OnBusy::Queue => live.enter_queued().await?,
+            };
+            match entered {
                 Entered::Turn(turn) => return Ok((live, turn)),
                 // It hibernated or was closed since it was looked up.
                 Entered::Retired => tokio::task::yield_now().await,
@@ -125,7 +206,7 @@ impl Host {
         entered: (Arc<LiveSession>, Turn),
         mut admission: Admission,
         source: Source,
-        observer: Option<Observer>,
+        told: Told,
     ) -> Result<Finished, HostError> {
         let (mut live, mut turn) = entered;
         let mut slot = loop {
@@ -136,7 +217,7 @@ impl Host {
                 });
             }
             // It was closed, or its last commit failed, before this execution had its turn.
-            (live, turn) = self.enter(live.id).await?;
+            (live, turn) = self.enter(live.id, OnBusy::Refuse).await?;
         };
         let runtime = slot.session.template.settings.runtime;
         let mut flags = if runtime.strict { script_flags::STRICT } else { 0 };
@@ -171,7 +252,8 @@ impl Host {
             live: &live,
             slot: &mut slot,
             admission: &mut admission,
-            observer,
+            observer: told.observer,
+            announce: told.announce,
             then: None,
         };
         let finished = match source {
@@ -227,12 +309,7 @@ async fn unless_closed<R>(
     tokio::select! {
         biased;
         done = work => done,
-        closing = live.closed() => Err(match closing {
-            Closing::HostStops => HostError::Stopping,
-            Closing::No | Closing::ByClient | Closing::ByTtl => {
-                HostError::SessionNotReady { id: live.id, status: SessionStatus::Closed }
-            }
-        }),
+        closing = live.closed() => Err(closing.refusal(live.id)),
     }
 }
 

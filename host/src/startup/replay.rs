@@ -160,6 +160,7 @@ impl Startup<'_> {
             admission: &mut self.admission,
             live,
             observer: self.observer.clone(),
+            announce: None,
             then: Some(then),
         };
         let finished = run.run(spec, work).await?;

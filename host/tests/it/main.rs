@@ -10,6 +10,7 @@ mod effective;
 mod errors;
 mod exec;
 mod files;
+mod following;
 mod harness;
 mod hibernation;
 mod images;

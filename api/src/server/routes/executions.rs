@@ -1,26 +1,20 @@
-//! Executions and their events.
+//! Executions.
 
 use super::required_text;
 use crate::error::{ApiError, ErrorCode};
 use crate::server::App;
 use crate::server::answer::{Answer, Answered, Ids};
 use crate::server::body::Json;
-use crate::server::query::{Parameters, PathId, given, number, page, required_id};
+use crate::server::prefer::Preference;
+use crate::server::query::{Parameters, PathId, given, page, required_id, wait};
 use crate::wire::{self, BASE};
-use axum::body::Body;
 use axum::extract::State;
-use bytes::Bytes;
-use futures_util::stream;
 use serde::Deserialize;
-use vm_host::{Finished, HostError, Source};
-use vm_storage::{Event, ExecutionErrorCode, ExecutionId, Page, SessionId};
+use vm_host::{Finished, HostError, Manner, OnBusy, Source};
+use vm_storage::{ExecutionErrorCode, ExecutionId, Page, SessionId};
 
 /// Executions that a list has unless the client says otherwise.
 const DEFAULT_LIMIT: u64 = 50;
-
-/// Events that are read at one time. A longer answer is sent in pieces, so that what one client
-/// reads is never in memory whole.
-const EVENTS_PAGE: usize = 4_096;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -32,8 +26,8 @@ pub(super) struct Of {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct After {
-    after_seq: Option<String>,
+pub(super) struct Waiting {
+    wait: Option<String>,
 }
 
 pub(super) async fn list(State(app): State<App>, Parameters(of): Parameters<Of>) -> Answered {
@@ -52,6 +46,7 @@ pub(super) async fn list(State(app): State<App>, Parameters(of): Parameters<Of>)
 
 pub(super) async fn repl(
     State(app): State<App>,
+    preference: Preference,
     Json(body, _room): Json<wire::RunSnippet>,
 ) -> Answered {
     let session = required_id(body.session_id)?;
@@ -59,24 +54,56 @@ pub(super) async fn repl(
         Some(input) if !input.is_empty() => input,
         Some(_) | None => return Err(ApiError::validation("input", "is required")),
     };
-    let finished = app.host.execute(session, Source::Repl { input }, None).await;
-    answer(session, finished)
+    let on_busy = on_busy(body.on_busy)?;
+    run(&app, session, Source::Repl { input }, on_busy, preference).await
 }
 
 pub(super) async fn run_file(
     State(app): State<App>,
+    preference: Preference,
     Json(body, _room): Json<wire::RunFile>,
 ) -> Answered {
     let session = required_id(body.session_id)?;
     // How long a path may be is for the worktree to say, under its own code.
     let path = required_text("path", body.path, usize::MAX)?;
     let (args, env) = (body.args.unwrap_or_default(), body.env.unwrap_or_default());
-    let finished = app.host.execute(session, Source::File { path, args, env }, None).await;
-    answer(session, finished)
+    let on_busy = on_busy(body.on_busy)?;
+    run(&app, session, Source::File { path, args, env }, on_busy, preference).await
+}
+
+fn on_busy(field: Option<String>) -> Result<OnBusy, ApiError> {
+    match field.as_deref() {
+        None | Some("reject") => Ok(OnBusy::Refuse),
+        Some("queue") => Ok(OnBusy::Queue),
+        Some(_) => Err(ApiError::validation("on_busy", "must be reject or queue")),
+    }
+}
+
+/// Runs something; answers when it is over or, where the client prefers that, when it is begun.
+async fn run(
+    app: &App,
+    session: SessionId,
+    source: Source,
+    on_busy: OnBusy,
+    preference: Preference,
+) -> Answered {
+    let manner = Manner { on_busy, ..Manner::default() };
+    if preference.is_async {
+        let begun = app.host.begin(session, source, manner).await;
+        let execution = begun.map_err(|error| about(error, session))?;
+        let ids = Ids { session: Some(session), execution: Some(execution.id), ..Ids::default() };
+        let location = format!("{BASE}/executions/{}", execution.id);
+        return Ok(Answer::accepted(&wire::Execution::from(execution), location).about(ids));
+    }
+    answer(session, app.host.execute_with(session, source, manner).await)
+}
+
+fn about(error: HostError, session: SessionId) -> ApiError {
+    ApiError::from(error).with("session_id", session)
 }
 
 fn answer(session: SessionId, finished: Result<Finished, HostError>) -> Answered {
-    let finished = finished.map_err(|error| ApiError::from(error).with("session_id", session))?;
+    let finished = finished.map_err(|error| about(error, session))?;
     let execution = &finished.execution;
     if let Some(error) = &execution.error
         && error.code == Some(ExecutionErrorCode::OutputLimitExceeded)
@@ -89,8 +116,17 @@ fn answer(session: SessionId, finished: Result<Finished, HostError>) -> Answered
     Ok(Answer::created(&wire::Execution::from(finished)).about(ids))
 }
 
-pub(super) async fn get(State(app): State<App>, PathId(id): PathId<ExecutionId>) -> Answered {
-    let execution = app.host.execution(id).await?;
+/// One execution; with `wait`, when it is over or the time is.
+pub(super) async fn get(
+    State(app): State<App>,
+    PathId(id): PathId<ExecutionId>,
+    Parameters(waiting): Parameters<Waiting>,
+) -> Answered {
+    let time = wait(waiting.wait)?;
+    let execution = match tokio::time::timeout(time, app.host.execution_ended(id)).await {
+        Ok(ended) => ended?,
+        Err(_) => app.host.execution(id).await?,
+    };
     let ids = Ids { session: Some(execution.session_id), ..Ids::default() };
     Ok(Answer::ok(&wire::Execution::from(execution)).about(ids))
 }
@@ -100,54 +136,4 @@ pub(super) async fn cancel(State(app): State<App>, PathId(id): PathId<ExecutionI
     let execution = app.host.cancel_execution(id).await?;
     let ids = Ids { session: Some(execution.session_id), ..Ids::default() };
     Ok(Answer::ok(&wire::Execution::from(execution)).about(ids))
-}
-
-pub(super) async fn events(
-    State(app): State<App>,
-    PathId(id): PathId<ExecutionId>,
-    Parameters(after): Parameters<After>,
-) -> Answered {
-    let after_seq = number("after_seq", after.after_seq, 0, 0..=u64::MAX)?;
-    let first = events_page(&app, id, after_seq).await?;
-    if first.len() < EVENTS_PAGE {
-        return Ok(Answer::ok(&first));
-    }
-    Ok(Answer::streamed(Body::from_stream(pages(app, id, first))))
-}
-
-async fn events_page(app: &App, id: ExecutionId, after_seq: u64) -> Result<Vec<Event>, HostError> {
-    let _reading = app.reads.acquire().await;
-    app.host.events(id, after_seq, EVENTS_PAGE).await
-}
-
-/// A JSON array of events, a page at a time, beginning with the one that was read. A page that
-/// cannot be read ends the connection before the array is whole, so that the client sees it.
-fn pages(
-    app: App,
-    id: ExecutionId,
-    first: Vec<Event>,
-) -> impl futures_util::Stream<Item = Result<Bytes, HostError>> {
-    enum Next {
-        First(Vec<Event>),
-        After(u64),
-        Nothing,
-    }
-    stream::try_unfold((app, Next::First(first)), move |(app, next)| async move {
-        let (opening, events) = match next {
-            Next::First(events) => ("[", events),
-            Next::After(seq) => (",", events_page(&app, id, seq).await?),
-            Next::Nothing => return Ok(None),
-        };
-        let next = match events.last() {
-            Some(last) if events.len() == EVENTS_PAGE => Next::After(last.seq),
-            Some(_) | None => Next::Nothing,
-        };
-        let json = serde_json::to_string(&events).expect("checked by their types: events are JSON");
-        let inner = &json[1..json.len() - 1];
-        // A page that follows a full one may be empty; then there is nothing to part.
-        let opening = if inner.is_empty() { "" } else { opening };
-        let closing = if matches!(next, Next::Nothing) { "]" } else { "" };
-        let piece = Bytes::from(format!("{opening}{inner}{closing}"));
-        Ok(Some((piece, (app, next))))
-    })
 }
