@@ -429,6 +429,7 @@ fn stopped_status(code: ExecutionErrorCode) -> ExecutionStatus {
         | ExecutionErrorCode::GuestTrapped
         | ExecutionErrorCode::HostStopped
         | ExecutionErrorCode::KvConflict
+        | ExecutionErrorCode::KvUnavailable
         | ExecutionErrorCode::KvQuotaExceeded => ExecutionStatus::Error,
     }
 }

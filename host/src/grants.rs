@@ -9,10 +9,10 @@ use crate::database::Databases;
 use crate::engine::Guest;
 use crate::imports::{Calls, Exec, Files, Kv, Net};
 use crate::limits;
+use crate::masks::Masks;
 use crate::modules::Modules;
 use crate::net::Network;
 use crate::programs::Programs;
-use crate::redact::Redactor;
 use crate::runtime::{Grants, RuntimeOptions, SessionClock};
 use crate::secrets::{GrantedSecrets, Secrets};
 use crate::typescript::TypeScript;
@@ -60,7 +60,7 @@ pub(crate) fn runtime_options(
         has(FS).then(|| Files::new(Arc::clone(worktree), &configs(template), max_memory_bytes));
     let databases = has(DATABASE)
         .then(|| Databases::new(Arc::clone(worktree), configs(template), max_memory_bytes));
-    let GrantedSecrets { variables, placeholders, masked } = grantable.secrets(session);
+    let GrantedSecrets { variables, placeholders, masks } = grantable.secrets(session);
     let net = configs::<NetConfig>(template);
     let net = (!net.is_empty()).then(|| Net {
         network: Arc::clone(&grantable.network),
@@ -81,7 +81,7 @@ pub(crate) fn runtime_options(
             programs,
             net,
             variables: Arc::new(variables),
-            masks: (!masked.is_empty()).then(|| Arc::new(Redactor::new(masked))),
+            masks: Masks::of(masks),
             kv,
             calls: Calls::new(),
             audit: template.settings.runtime.audit,

@@ -62,6 +62,9 @@ pub(crate) enum Stop {
     /// What the execution read of its workspace's keys has changed.
     #[error("what was read of the workspace's keys has changed")]
     KvConflict,
+    /// The workspace's keys cannot be read.
+    #[error("the workspace's keys cannot be read")]
+    KvUnavailable,
     /// The guest called while no execution was running.
     #[error("the guest called while no execution was running")]
     NotRunning,
@@ -161,8 +164,10 @@ async fn made(
     }
     let is_later = matches!(operation, Operation::NetFetch | Operation::NetRead) && answer.is_ok();
     if !is_later {
+        let grants = caller.data().grants().clone();
         audit(caller, || {
-            let name = [name.as_str(), &shown].join("\0");
+            // Before it is cut short.
+            let name = grants.shown(&[name.as_str(), &shown].join("\0"));
             let what = account::named(operation, name.trim_end_matches('\0'));
             account::told(&what, sent, &answer)
         })?;
@@ -175,7 +180,7 @@ fn begun(state: &mut State, operation: Operation, name: &str, data: &[u8]) -> Re
     let Some(net) = state.grants().net.clone() else {
         return Err("EACCES\nthe template allows no requests".to_owned());
     };
-    let what = account::named(operation, name);
+    let what = account::named(operation, &state.grants().shown(name));
     let (later, fetches) = state.under_way();
     if operation == Operation::NetRead {
         let read = fetches.read(name)?;
@@ -223,6 +228,15 @@ fn audit(caller: &mut Caller<'_, State>, message: impl FnOnce() -> String) -> wa
 }
 
 impl Grants {
+    /// A text as an event may show it.
+    fn shown(&self, text: &str) -> String {
+        let text = text.to_owned();
+        match &self.masks {
+            Some(masks) => masks.shown(text),
+            None => text,
+        }
+    }
+
     /// What a session is answered; an error is a code and a reason with a newline between them.
     pub(crate) async fn answer(
         &self,

@@ -15,6 +15,7 @@
 mod address;
 mod fetch;
 mod origin;
+mod redact;
 mod resolve;
 
 pub(crate) use address::AddressRange;

@@ -3,7 +3,7 @@
 //! Invariant: events are numbered from 1 without gaps, and no event that a script caused is kept
 //! past the template's limits. Making them durable is `execution`'s part.
 
-use crate::redact::Redactor;
+use crate::masks::Masks;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vm_storage::{ConsoleLevel, Event, EventPayload, ExecutionId, Limits, ValuePayload, now};
 
@@ -45,7 +45,7 @@ pub(crate) struct Recorder {
     max_output_kb: u64,
     passed: Option<OutputLimit>,
     observer: Option<Observer>,
-    masks: Option<Arc<Redactor>>,
+    masks: Option<Masks>,
 }
 
 /// A recorder that the store's imports and the execution that waits for them share. The lock is
@@ -75,7 +75,7 @@ impl SharedRecorder {
 
 impl Recorder {
     /// Has no event show these from now on.
-    pub(crate) fn mask(&mut self, masks: Arc<Redactor>) {
+    pub(crate) fn mask(&mut self, masks: Masks) {
         self.masks = Some(masks);
     }
 
@@ -172,14 +172,14 @@ impl Recorder {
 }
 
 /// The same event, less what it may not show.
-fn masked(payload: EventPayload, masks: &Redactor) -> EventPayload {
+fn masked(payload: EventPayload, masks: &Masks) -> EventPayload {
     let shown = |text| masks.shown(text);
     match payload {
         EventPayload::InputEcho { text } => EventPayload::InputEcho { text: shown(text) },
         EventPayload::Console { level, text } => EventPayload::Console { level, text: shown(text) },
         EventPayload::Value(ValuePayload { value_type, preview, mut json }) => {
             if let Some(json) = &mut json {
-                mask_json(json, masks);
+                masks.mask_json(json);
             }
             EventPayload::Value(ValuePayload { value_type, preview: shown(preview), json })
         }
@@ -191,22 +191,6 @@ fn masked(payload: EventPayload, masks: &Redactor) -> EventPayload {
         }
         EventPayload::Stdout { text } => EventPayload::Stdout { text: shown(text) },
         EventPayload::Stderr { text } => EventPayload::Stderr { text: shown(text) },
-    }
-}
-
-fn mask_json(json: &mut serde_json::Value, masks: &Redactor) {
-    match json {
-        serde_json::Value::String(text) => *text = masks.shown(std::mem::take(text)),
-        serde_json::Value::Array(items) => items.iter_mut().for_each(|it| mask_json(it, masks)),
-        serde_json::Value::Object(members) => {
-            for (name, mut value) in std::mem::take(members) {
-                mask_json(&mut value, masks);
-                members.insert(masks.shown(name), value);
-            }
-        }
-        // A secret that is a number is a text in the environment; a script that made a number of it
-        // meant to.
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Output(OutputLimit),
     /// What it read of its workspace's keys has changed.
     KvConflict,
+    /// Its workspace's keys could not be read.
+    KvUnavailable,
     /// Its workspace has no room for what it wrote.
     KvQuota,
     /// It trapped, or did what no sound guest does.
@@ -65,6 +67,10 @@ impl Failure {
                 let message =
                     "another execution changed keys that this one had read; it can be retried";
                 (ExecutionErrorCode::KvConflict, message.to_owned())
+            }
+            Self::KvUnavailable => {
+                let message = "the workspace's keys could not be read; it can be retried";
+                (ExecutionErrorCode::KvUnavailable, message.to_owned())
             }
             Self::KvQuota => {
                 let message = "the workspace has no room for the keys that were written";
@@ -91,8 +97,10 @@ impl Failure {
         if let Some(limit) = error.downcast_ref::<OutputLimit>() {
             return Self::Output(*limit);
         }
-        if let Some(Stop::KvConflict) = error.downcast_ref() {
-            return Self::KvConflict;
+        match error.downcast_ref() {
+            Some(Stop::KvConflict) => return Self::KvConflict,
+            Some(Stop::KvUnavailable) => return Self::KvUnavailable,
+            _ => {}
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => Self::Fuel,
@@ -198,7 +206,7 @@ impl Runtime {
         self.store.data_mut().limiter.refused = false;
         self.store.data_mut().begin_execution();
         if let Some(masks) = &self.store.data().grants().masks {
-            recorder.lock().mask(Arc::clone(masks));
+            recorder.lock().mask(masks.clone());
         }
         self.store.data().recorder.set(Some(recorder));
     }

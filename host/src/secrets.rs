@@ -14,23 +14,18 @@
 //! Invariant: a secret with origins is never handed to a guest; the guest has a placeholder, which means
 //! something only in its own session's requests.
 
+use crate::masks::{self, Mask};
 use crate::net::OriginPattern;
-use crate::redact::{MASK, Replacement};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use vm_storage::SessionId;
 
 /// Bytes of a value: more than any key or token has.
 const MAX_VALUE_BYTES: usize = 64 << 10;
-
-/// Bytes of a value that events do not show: what is shorter stands in many texts by chance.
-const MIN_MASKED_BYTES: usize = 4;
-
-/// The same of one of its lines.
-const MIN_MASKED_LINE_BYTES: usize = 8;
 
 /// The secrets of a host, by name.
 #[derive(Default)]
@@ -40,8 +35,8 @@ struct Secret {
     value: String,
     /// Where it may be sent; `None` for one that scripts are given.
     origins: Option<Vec<OriginPattern>>,
-    /// Whether events may show it.
-    is_public: bool,
+    /// What keeps events from showing it; none where they may.
+    mask: Option<Arc<Mask>>,
 }
 
 /// What a session knows a secret by that it does not see.
@@ -60,7 +55,7 @@ pub(crate) struct GrantedSecrets {
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) placeholders: Vec<Placeholder>,
     /// What events do not show.
-    pub(crate) masked: Vec<Replacement>,
+    pub(crate) masks: Vec<Arc<Mask>>,
 }
 
 /// Why a file of secrets cannot be used. It never shows a value.
@@ -136,12 +131,7 @@ impl Secrets {
         for name in names {
             let Some(secret) = self.0.get(name) else { continue };
             let shown = match &secret.origins {
-                None => {
-                    if !secret.is_public {
-                        granted.masked.extend(masked(&secret.value));
-                    }
-                    secret.value.clone()
-                }
+                None => secret.value.clone(),
                 Some(origins) => {
                     let text = placeholder_text(name, session);
                     granted.placeholders.push(Placeholder {
@@ -153,10 +143,9 @@ impl Secrets {
                     text
                 }
             };
+            granted.masks.extend(secret.mask.clone());
             granted.variables.insert(name.clone(), shown);
         }
-        // A value that holds another goes first.
-        granted.masked.sort_by_key(|masked| std::cmp::Reverse(masked.value.len()));
         granted
     }
 }
@@ -182,14 +171,20 @@ impl Secret {
             let bound = format!("{name}: a value has 1 to {MAX_VALUE_BYTES} bytes, and no NUL");
             return Err(malformed(bound));
         }
-        let is_public = entry.public;
-        if is_public && entry.origins.is_some() {
+        if entry.public && entry.origins.is_some() {
             return Err(malformed(format!("{name}: a public value is for every origin")));
         }
-        if !is_public && entry.origins.is_none() && value.len() < MIN_MASKED_BYTES {
-            let reason = format!("has at least {MIN_MASKED_BYTES} bytes, or is public = true");
+        let mask = if entry.public || entry.origins.is_some() {
+            None
+        } else if value.trim().len() < masks::MIN_BYTES {
+            let least = masks::MIN_BYTES;
+            let reason = format!("has at least {least} bytes, or is public = true");
             return Err(malformed(format!("{name}: a value that scripts are given {reason}")));
-        }
+        } else {
+            let mask = Mask::of(&value);
+            let mask = mask.ok_or_else(|| malformed(format!("{name}: the value is too long")))?;
+            Some(Arc::new(mask))
+        };
         let origins = entry.origins.map(|origins| {
             if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
                 return Err(malformed(format!("{name}: a value for requests is printable ASCII")));
@@ -199,23 +194,8 @@ impl Secret {
             };
             origins.iter().map(parse).collect()
         });
-        Ok(Self { value, origins: origins.transpose()?, is_public })
+        Ok(Self { value, origins: origins.transpose()?, mask })
     }
-}
-
-/// What events do not show of a value: itself, as it stands in JSON and in what a console shows of a
-/// string, and each of its lines.
-fn masked(value: &str) -> impl Iterator<Item = Replacement> {
-    let json = serde_json::to_string(value).expect("a string is JSON");
-    let json = json[1..json.len() - 1].to_owned();
-    let in_backticks = json.replace("\\\"", "\"");
-    let in_quotes = in_backticks.replace('\'', "\\'");
-    let lines = value.lines().filter(|line| line.len() >= MIN_MASKED_LINE_BYTES).map(str::to_owned);
-    let mut texts: Vec<_> =
-        [value.to_owned(), json, in_backticks, in_quotes].into_iter().chain(lines).collect();
-    texts.sort_unstable();
-    texts.dedup();
-    texts.into_iter().map(|value| Replacement { value, placeholder: MASK.to_owned() })
 }
 
 /// Whether a text may name an environment variable.

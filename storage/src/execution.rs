@@ -121,6 +121,8 @@ pub enum ExecutionErrorCode {
     HostStopped,
     /// What it read of its workspace's keys had changed by its end.
     KvConflict,
+    /// Its workspace's keys could not be read.
+    KvUnavailable,
     /// Its workspace had no room for the keys that it wrote.
     KvQuotaExceeded,
 }

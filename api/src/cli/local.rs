@@ -83,6 +83,7 @@ pub(super) fn exit_of_code(code: ExecutionErrorCode) -> Exit {
         ExecutionErrorCode::Cancelled => Exit::Interrupted,
         ExecutionErrorCode::GuestTrapped
         | ExecutionErrorCode::KvConflict
+        | ExecutionErrorCode::KvUnavailable
         | ExecutionErrorCode::KvQuotaExceeded => Exit::Failure,
         ExecutionErrorCode::HostStopped => Exit::Failed,
     }

@@ -6,7 +6,7 @@ use crate::{abi, console, modules, raw, reserve, timers, web};
 use fastrand::Rng;
 use javy::quickjs::{Ctx, Function, Object, Result, Value};
 use javy::{BytecodeStripping, Config, Runtime};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Bytes of JavaScript values, beyond those that outlived the last collection by half, at which
 /// cycles are collected. Small enough that a session's leaks stay small, large enough that small
@@ -64,6 +64,8 @@ fn globals(ctx: &Ctx<'_>) -> Result<()> {
 
 thread_local! {
     static RANDOM: RefCell<Option<Rng>> = const { RefCell::new(None) };
+    /// How often the memory came to an instance since the environment was first asked for, from 1.
+    static LIVES: Cell<u32> = const { Cell::new(0) };
 }
 
 /// `Math.random`, which asks the host for a seed when it is first called. So a heap that never drew
@@ -75,8 +77,11 @@ fn random() -> f64 {
 }
 
 /// Has `Math.random` ask for another seed, so that a memory which was restored does not repeat what
-/// it drew before. Writes nothing if it never drew.
+/// it drew before, and the environment be asked for again. Writes nothing if neither was asked for.
 pub(crate) fn forget_entropy() {
+    if LIVES.get() > 0 {
+        LIVES.set(LIVES.get() + 1);
+    }
     if RANDOM.with_borrow(Option::is_some) {
         RANDOM.take();
     }
@@ -110,10 +115,12 @@ fn environment(ctx: &Ctx<'_>) -> Result<()> {
     let install: Function =
         raw::run(raw::compile(ctx, c"/vm/environment.js", source, 0)?)?.get()?;
     let ask = Function::new(ctx.clone(), || {
+        LIVES.set(LIVES.get().max(1));
         let answer = abi::call_host(abi::Operation::Env, 0, &[], &[]);
         String::from_utf8_lossy(&answer.unwrap_or_default()).into_owned()
     })?;
-    install.call((ask,))
+    let lives = Function::new(ctx.clone(), || LIVES.get())?;
+    install.call((ask, lives))
 }
 
 /// Sets `__ARGS__`, `__ENV__` and `process.env` from JSON texts. A script that made them

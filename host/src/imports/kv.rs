@@ -19,10 +19,11 @@ use super::Stop;
 use super::calls::{Called, Calls};
 use crate::capabilities::KvConfig;
 use std::sync::Arc;
-use transaction::{Done, Write, stored_version};
+use std::time::{Duration, Instant};
+use transaction::{Done, Ended, Write, stored_version};
 use vm_guest::abi::{Operation, kv_flags};
 use vm_storage::{
-    KvCommit, KvEntry, KvList, KvQuota, MAX_KV_KEY_BYTES, MAX_KV_VALUE_BYTES, Storage,
+    KvCommit, KvEntry, KvList, KvQuota, MAX_KV_KEY_BYTES, MAX_KV_VALUE_BYTES, Storage, StorageError,
 };
 
 /// Bytes of keys and values that a workspace may hold: what several sessions share, not a database.
@@ -35,6 +36,10 @@ pub(crate) const MAX_LISTED: u32 = 1_000;
 const MAX_LISTED_BYTES: usize = 4 << 20;
 /// Bytes of what a call says beside its key: a value behind the version that is expected.
 pub(super) const MAX_DATA_BYTES: usize = VERSION_BYTES + MAX_KV_VALUE_BYTES;
+
+/// How long a store is waited for that cannot be read, and how long until it is asked again.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Bytes of a version.
 const VERSION_BYTES: usize = size_of::<i64>();
@@ -67,7 +72,8 @@ impl Kv {
     }
 
     /// Makes one call of a transaction; an error is a code and a reason with a newline between them. A
-    /// conflict ends the execution.
+    /// conflict ends the execution, as does a store that cannot be read: a script that went on without
+    /// would commit half of what it meant to.
     pub(super) async fn call(
         &self,
         calls: &Calls,
@@ -83,7 +89,11 @@ impl Kv {
             answer.map_err(|(code, reason)| format!("{code}\n{reason}"))
         };
         let answer = calls.make(blocking).await;
-        if transaction.lock().has_conflict { Err(Stop::KvConflict) } else { Ok(answer) }
+        match transaction.lock().ended {
+            None => Ok(answer),
+            Some(Ended::Conflict) => Err(Stop::KvConflict),
+            Some(Ended::Unavailable) => Err(Stop::KvUnavailable),
+        }
     }
 
     /// What an execution that has ended commits, if it is anything.
@@ -134,7 +144,7 @@ impl Kv {
         if let Some((value, written)) = done.writes.get(key).zip(done.written.get(key)) {
             return Ok(value.clone().map(|value| (written.version, value)));
         }
-        let found = self.storage.kv_get(&self.workspace, key, &mut done.reads);
+        let found = patiently(|| self.storage.kv_get(&self.workspace, key, &mut done.reads));
         let found = found.map_err(|error| done.refused(error))?;
         Ok(found.map(|KvEntry { version, value }| (stored_version(version), value)))
     }
@@ -155,7 +165,7 @@ impl Kv {
                 return Ok(false);
             }
         }
-        let stored = self.storage.kv_usage(&self.workspace, key);
+        let stored = patiently(|| self.storage.kv_usage(&self.workspace, key));
         let (usage, before) = stored.map_err(|error| done.refused(error))?;
         let room = Some((usage, self.quota()));
         done.write(key, Write { value: Some(value), before, room })?;
@@ -188,7 +198,7 @@ impl Kv {
             max_bytes: MAX_LISTED_BYTES,
         };
         let Done { reads, writes, .. } = done;
-        let listed = self.storage.kv_list(&self.workspace, list, writes, reads);
+        let listed = patiently(|| self.storage.kv_list(&self.workspace, list, writes, reads));
         let mut answer = Vec::new();
         for listed in listed.map_err(|error| done.refused(error))? {
             let own = || done.written.get(&listed.key).map_or(0, |written| written.version);
@@ -199,6 +209,20 @@ impl Kv {
             answer.extend_from_slice(&told((version, listed.value)));
         }
         Ok(answer)
+    }
+}
+
+/// Reads the store, and waits a while where it cannot be read: it is compacted, or opened again. This is
+/// not an async worker.
+fn patiently<T>(mut read: impl FnMut() -> Result<T, StorageError>) -> Result<T, StorageError> {
+    let since = Instant::now();
+    loop {
+        match read() {
+            Err(StorageError::Unavailable { .. }) if since.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
+            read => return read,
+        }
     }
 }
 

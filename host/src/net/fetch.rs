@@ -3,9 +3,9 @@
 //! Invariant: no more of a body is held than one part of it, and none past its limit is given; a secret
 //! is put only into headers of requests to origins that it is for.
 
+use super::redact::{Redactor, Replacement};
 use super::resolve::AddressError;
 use super::{NetGrant, Network};
-use crate::redact::{Redactor, Replacement};
 use crate::secrets::Placeholder;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,12 +19,14 @@ use tokio::time::Instant;
 use url::Url;
 
 /// Headers that are the client's own to say, which a script's are left out of, as a browser does.
-const FORBIDDEN: [HeaderName; 12] = [
+const FORBIDDEN: [HeaderName; 14] = [
     header::ACCEPT_ENCODING,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::EXPECT,
     header::HOST,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
@@ -359,7 +361,8 @@ fn received(
         redirected,
         body: None,
     };
-    let has_body = !matches!(status.as_u16(), 101 | 103 | 204 | 205 | 304);
+    let is_empty = response.content_length() == Some(0);
+    let has_body = !is_empty && !matches!(status.as_u16(), 101 | 103 | 204 | 205 | 304);
     let limit = grant.max_response_bytes;
     let body = has_body.then(|| Body {
         response,

@@ -12,9 +12,9 @@ use crate::imports::{
     Unrepeatable, Witness,
 };
 use crate::limits::MemoryLimiter;
+use crate::masks::Masks;
 use crate::modules::Modules;
 use crate::recorder::SharedRecorder;
-use crate::redact::Redactor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use vm_storage::KvCommit;
@@ -82,7 +82,7 @@ pub(crate) struct Grants {
     /// What scripts have in their environment of the host's secrets.
     pub(crate) variables: Arc<BTreeMap<String, String>>,
     /// What of these no event shows.
-    pub(crate) masks: Option<Arc<Redactor>>,
+    pub(crate) masks: Option<Masks>,
     /// The workspace's keys; none without the `kv` module.
     pub(crate) kv: Option<Kv>,
     /// What of all this is under way.

@@ -581,3 +581,27 @@ async fn a_library_has_no_keys() {
         "[ 'EACCES', undefined ]"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_compacted_is_waited_for() {
+    let test = TestHost::start().await;
+    let template = with_kv(&[]);
+    let session = test.session(template.clone()).await;
+    test.repl(session, "var kv = require('kv'), i = 0").await;
+    let compacting = tokio::spawn({
+        let storage = test.host.storage().clone();
+        async move {
+            for _ in 0..40 {
+                storage.compact().await.unwrap();
+            }
+        }
+    });
+    while !compacting.is_finished() {
+        let script =
+            "kv.put('x', ++i); for (let n = 0; n < 50; n++) kv.get('g' + n); kv.put('y', i)";
+        let finished = test.repl(session, script).await;
+        assert_eq!(finished.execution.status, ExecutionStatus::Ok, "{:?}", finished.execution);
+    }
+    compacting.await.unwrap();
+    assert_eq!(test.preview(session, "kv.get('x') === i && kv.get('y') === i").await, "true");
+}

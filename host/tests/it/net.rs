@@ -537,3 +537,61 @@ async fn no_event_shows_a_secret_that_scripts_are_given() {
     let shown = test.preview(session, "[process.env.PASSWORD, process.env.REGION]").await;
     assert_eq!(shown, "[ `***`, 'eu-1' ]");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_nobody_wants_are_closed() {
+    let test = allowing_loopback().await;
+    let server = Server::start(|asked, stream| match asked.path.as_str() {
+        "/empty" => respond(stream, "404 Not Found", "", b""),
+        _ => {
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+            let _ = stream.write_all(head.as_bytes());
+            // Until the client goes away.
+            let _ = std::io::Read::read(stream, &mut [0]);
+        }
+    });
+    let grant =
+        json!({"origins": [server.origin()], "methods": ["GET", "POST"], "max_requests": 1000});
+    let session = test.session(with_net(&[grant])).await;
+    for script in [
+        "const c = new AbortController(); await fetch(url, { signal: c.signal }); c.abort()",
+        "await (await fetch(url)).body.cancel()",
+        "await fetch(url + 'empty')",
+    ] {
+        let script = format!(
+            "var url = '{}'; for (let i = 0; i < 80; i++) {{ {script} }} 'done'",
+            server.url("/")
+        );
+        assert_eq!(test.preview(session, &script).await, "'done'", "{script}");
+    }
+    let aborted =
+        "const c = new AbortController(); const r = await fetch(url, { signal: c.signal });
+        c.abort(new Error('mine')); await r.text().catch(e => e.message)";
+    assert_eq!(test.preview(session, aborted).await, "'mine'");
+    let endless = "await fetch(url, { method: 'POST', duplex: 'half', body: new ReadableStream({
+        pull(c) { c.enqueue(new Uint8Array(1 << 20)) } }) }).catch(e => e.message)";
+    let told = test.preview(session, endless).await;
+    assert_eq!(told, "'The body has more than 16777216 bytes'");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_is_what_the_process_grants() {
+    let (one, other) = (
+        secrets("[secrets.A]\nvalue = 'first A'\n[secrets.B]\nvalue = 'first B'\n"),
+        secrets("[secrets.A]\nvalue = 'other A'\n[secrets.C]\nvalue = 'other C'\n"),
+    );
+    let mut test = TestHost::with(|options| options.secrets = Some(one.path().to_owned())).await;
+    let mut template = template();
+    let env = json!({"names": ["A", "B", "C", "D"]});
+    template.capabilities.push(capability(CapabilityKind::Env, "env", env));
+    let session = test.session(template).await;
+    let shown =
+        "Object.keys(process.env).join() + process.env.A.slice(0, 5) + __ENV__.A.slice(0, 5)";
+    assert_eq!(test.preview(session, shown).await, "'A,Bfirstfirst'");
+    test.repl(session, "process.env.D = 'mine'; var kept = process.env").await;
+    test.restart_with(|options| options.secrets = Some(other.path().to_owned())).await;
+    assert_eq!(test.preview(session, shown).await, "'A,D,Cotherother'");
+    assert_eq!(test.preview(session, "kept === process.env && kept.D").await, "'mine'");
+    test.restart_with(|options| options.secrets = None).await;
+    assert_eq!(test.preview(session, "Object.keys(process.env)").await, "[ 'D' ]");
+}

@@ -57,7 +57,7 @@
             isThere = body =>
                 body.#bytes !== undefined || body.#stream !== undefined || body.#source !== undefined;
             // All of it, which uses it.
-            take = async body => {
+            take = async (body, limit = Infinity) => {
                 if (body.bodyUsed) throw new TypeError('The body was used already');
                 if (!isThere(body)) return new Uint8Array();
                 if (body.#stream?.locked) throw new TypeError('The stream is locked');
@@ -65,7 +65,15 @@
                 if (body.#bytes !== undefined && body.#stream === undefined) return body.#bytes;
                 const source = body.#source ?? sourceOf(body.#stream);
                 const parts = [];
-                for (let part; (part = await source.pull()) !== undefined;) parts.push(part);
+                let length = 0;
+                for (let part; (part = await source.pull()) !== undefined;) {
+                    parts.push(part);
+                    length += part.length;
+                    if (length <= limit) continue;
+                    const error = new TypeError(`The body has more than ${limit} bytes`);
+                    source.cancel(error);
+                    throw error;
+                }
                 return joined(parts);
             };
         }

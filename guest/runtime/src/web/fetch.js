@@ -6,6 +6,8 @@
     const { Body, extract, give, isThere, share, take } = use('body');
     const { URL } = use('url');
 
+    // What no template can grant more of.
+    const MAX_BODY_BYTES = 16 << 20;
     const REDIRECTS = ['follow', 'error', 'manual'];
     const FORBIDDEN_METHODS = ['CONNECT', 'TRACE', 'TRACK'];
     const KNOWN_METHODS = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST', 'PUT'];
@@ -203,15 +205,21 @@
         if (typeof ticket === 'string') refuse(ticket);
     });
 
+    // The rest of a response, which a signal ends also while nobody reads.
     const sourceOf = (handle, signal) => {
-        const close = () => net.close(handle);
+        const end = () => {
+            signal.removeEventListener('abort', end);
+            net.close(handle);
+        };
+        signal.addEventListener('abort', end);
         return {
             async pull() {
                 const read = (resolve, reject) => net.read(handle, resolve, reject);
-                const part = await later(read, signal, close);
-                return part.length === 0 ? undefined : part;
+                const part = await later(read, signal, end);
+                if (part.length > 0) return part;
+                end();
             },
-            cancel: close,
+            cancel: end,
         };
     };
 
@@ -222,7 +230,7 @@
             const request = new Request(input, init);
             const { signal } = request;
             if (signal.aborted) throw signal.reason;
-            const body = await take(request);
+            const body = await take(request, MAX_BODY_BYTES);
             const head = JSON.stringify({
                 headers: [...request.headers],
                 redirect: request.redirect,

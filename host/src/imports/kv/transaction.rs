@@ -28,8 +28,17 @@ pub(super) struct Done {
     /// Bytes of keys and values that are written.
     bytes: usize,
     growth: Growth,
-    /// What it saw has changed, and it can only end.
-    pub(super) has_conflict: bool,
+    /// It can only end.
+    pub(super) ended: Option<Ended>,
+}
+
+/// Why a transaction cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// What it saw has changed.
+    Conflict,
+    /// The store cannot be read.
+    Unavailable,
 }
 
 /// A write of an execution that is not committed.
@@ -104,12 +113,13 @@ impl Done {
     pub(super) fn refused(&mut self, error: StorageError) -> Refused {
         match error {
             StorageError::KvConflict { .. } => {
-                self.has_conflict = true;
+                self.ended = Some(Ended::Conflict);
                 ("ECONFLICT", "what was read has changed".to_owned())
             }
             StorageError::KvTooManyReads { limit } => over(&format!("reading {limit} keys")),
             error => {
                 tracing::warn!(%error, "a workspace's keys cannot be read");
+                self.ended = Some(Ended::Unavailable);
                 ("EIO", "the database cannot be used at present".to_owned())
             }
         }

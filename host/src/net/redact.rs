@@ -1,5 +1,4 @@
-//! Secrets, taken out of what comes back of a request that the host put them into, and out of the events
-//! of scripts that were given them.
+//! Secrets that the host put into a request, taken out of what comes back.
 //!
 //! Invariant: no bytes are given that hold a secret whole, wherever the parts of a body were cut; what
 //! cannot be told yet is held back until more comes.
@@ -12,9 +11,6 @@ pub(crate) struct Replacement {
     pub(crate) value: String,
     pub(crate) placeholder: String,
 }
-
-/// What events have in the place of a secret. No secret that is masked is shorter.
-pub(crate) const MASK: &str = "***";
 
 /// Replaces values by their placeholders in bytes that come in parts.
 #[derive(Debug, Default)]
@@ -37,19 +33,6 @@ impl Redactor {
             }
         }
         text
-    }
-
-    /// A text of an event; one that ends with `…` may have been cut short within a value.
-    pub(crate) fn shown(&self, text: String) -> String {
-        let shown = self.whole(&text);
-        if let Some(start) = shown.strip_suffix('…') {
-            let open = self.open_end(start.as_bytes());
-            if open > 0 {
-                let certain = start.len() - open;
-                return format!("{}{MASK}…", &start[..start.floor_char_boundary(certain)]);
-            }
-        }
-        shown.into_owned()
     }
 
     /// The next part of a body, less what may be the start of a value.
@@ -129,9 +112,6 @@ mod tests {
             }
         }
         assert_eq!(redactor().whole("is hunter2"), "is [a]");
-        assert_eq!(redactor().shown("is hunter2, hunt…".to_owned()), "is [a], ***…");
-        assert_eq!(redactor().shown("hunter…".to_owned()), "***…");
-        assert_eq!(redactor().shown("a hunt".to_owned()), "a hunt");
     }
 
     #[test]
