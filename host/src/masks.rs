@@ -4,8 +4,9 @@
 //! text was cut short: as it is, and as JSON and consoles write it, also the one within the other. What a
 //! script takes apart, or writes otherwise on purpose, is not known again.
 
-use regex::{Regex, RegexBuilder};
-use std::fmt::Write;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use regex::Regex;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 /// What stands in the place of a secret. No secret that is masked is shorter.
@@ -17,9 +18,6 @@ pub(crate) const MIN_BYTES: usize = 4;
 /// The same of one of its lines.
 const MIN_LINE_BYTES: usize = 8;
 
-/// Bytes of the program that finds a value: enough for the longest.
-const MAX_PROGRAM_BYTES: usize = 256 << 20;
-
 /// How texts say that they are cut short.
 static CUT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"…|["'`]?\.\.\. [0-9]+ more character"#).expect("checked by the tests")
@@ -28,39 +26,129 @@ static CUT: LazyLock<Regex> = LazyLock::new(|| {
 /// What finds one secret.
 #[derive(Debug)]
 pub(crate) struct Mask {
-    found: Regex,
-    /// What is cut short where a text is.
-    lines: Vec<String>,
+    found: AhoCorasick,
+    /// The secret and its longer lines, without what is only how they are written.
+    plain: Vec<String>,
 }
 
 /// Those of a session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Masks(Vec<Arc<Mask>>);
 
+/// A text without what is only how it is written: backslashes, and what a console has between the lines
+/// of one; what they stand for is in its place.
+#[derive(Debug, Default)]
+struct Plain {
+    text: String,
+    /// For each byte of it, where the text has what became its character.
+    places: Vec<Range<usize>>,
+}
+
 impl Mask {
-    /// What finds a value; none when it is too long.
+    /// What finds a value; none when it is too short to be told from other texts.
     pub(crate) fn of(value: &str) -> Option<Self> {
         let lines = value.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE_BYTES);
-        let mut texts: Vec<&str> = [value, value.trim()].into_iter().chain(lines).collect();
-        texts.retain(|text| text.len() >= MIN_BYTES);
-        // The first that fits is taken.
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        texts.dedup();
-        let patterns: Vec<_> = texts.iter().map(|text| pattern(text)).collect();
-        let mut found = RegexBuilder::new(&patterns.join("|"));
-        let found = found.size_limit(MAX_PROGRAM_BYTES).build().ok()?;
-        Some(Self { found, lines: texts.into_iter().map(str::to_owned).collect() })
+        let texts = [value, value.trim()].into_iter().chain(lines);
+        let mut plain: Vec<String> = texts.map(|text| Plain::of(text).text).collect();
+        plain.retain(|text| text.len() >= MIN_BYTES);
+        plain.sort_unstable();
+        plain.dedup();
+        let mut found = AhoCorasick::builder();
+        // A table of a long secret's states takes minutes to make.
+        let found = found.kind(Some(AhoCorasickKind::ContiguousNFA));
+        let found = found.match_kind(MatchKind::LeftmostLongest).build(&plain).ok()?;
+        (!plain.is_empty()).then_some(Self { found, plain })
     }
 
-    /// Bytes at the end of a text that are the start of the secret.
-    fn open_end(&self, text: &str) -> usize {
-        let starts = self.lines.iter().filter_map(|line| {
-            let longest = text.len().min(line.len() - 1);
-            let is_end = |len: &usize| text.as_bytes().ends_with(&line.as_bytes()[..*len]);
-            (MIN_BYTES..=longest).rev().find(is_end)
+    /// Bytes at the end of a plain text that are the start of the secret.
+    fn open_end(&self, text: &[u8]) -> usize {
+        let starts = self.plain.iter().map(String::as_bytes).filter_map(|secret| {
+            let longest = text.len().min(secret.len() - 1);
+            (MIN_BYTES..=longest).rev().find(|len| text.ends_with(&secret[..*len]))
         });
         starts.max().unwrap_or(0)
     }
+}
+
+impl Plain {
+    fn of(text: &str) -> Self {
+        let mut plain = Self::default();
+        let mut at = 0;
+        while at < text.len() {
+            let (c, end) = plain_char(text, at);
+            plain.push(c, at..end);
+            at = end;
+            if c == Some('\n') {
+                at += between_lines(&text[at..]);
+            }
+        }
+        plain
+    }
+
+    fn push(&mut self, c: Option<char>, place: Range<usize>) {
+        let Some(c) = c else { return };
+        self.text.push(c);
+        self.places.resize(self.text.len(), place);
+    }
+
+    /// Where the text has what became a part of this.
+    fn place(&self, part: Range<usize>) -> Range<usize> {
+        self.places[part.start].start..self.places[part.end - 1].end
+    }
+
+    /// How much of this became of the text before a place.
+    fn before(&self, place: usize) -> usize {
+        self.places.partition_point(|range| range.end <= place)
+    }
+}
+
+/// What stands somewhere in a text, and where that ends; one within the other has more and more
+/// backslashes.
+fn plain_char(text: &str, at: usize) -> (Option<char>, usize) {
+    let rest = text[at..].trim_start_matches('\\');
+    let start = text.len() - rest.len();
+    let Some(c) = rest.chars().next() else { return (None, text.len()) };
+    let end = start + c.len_utf8();
+    if start == at {
+        return (Some(c), end);
+    }
+    let coded = |digits: usize| {
+        let code = text.get(end..end + digits)?;
+        let code = u32::from_str_radix(code, 16).ok()?;
+        Some((Some(char::from_u32(code)?), end + digits))
+    };
+    let control = match c {
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        'b' => Some('\u{8}'),
+        'v' => Some('\u{b}'),
+        'f' => Some('\u{c}'),
+        'x' => return coded(2).unwrap_or((Some(c), end)),
+        'u' => return coded(4).unwrap_or((Some(c), end)),
+        c => Some(c),
+    };
+    (control, end)
+}
+
+/// Bytes that a console has between two lines of one text: `'one\n' +`, and `'two'` on the next.
+fn between_lines(rest: &str) -> usize {
+    const QUOTES: [char; 3] = ['"', '\'', '`'];
+    let quote = |rest: &str| {
+        let rest = rest.trim_start_matches('\\');
+        rest.strip_prefix(QUOTES).map(str::len)
+    };
+    let after = quote(rest).and_then(|left| {
+        let rest = rest[rest.len() - left..].strip_prefix(" +")?;
+        let mut rest = rest.trim_start();
+        while let Some(next) = rest.trim_start_matches('\\').strip_prefix('n')
+            && rest.starts_with('\\')
+        {
+            rest = next.trim_start();
+        }
+        quote(rest)
+    });
+    after.map_or(0, |left| rest.len() - left)
 }
 
 impl Masks {
@@ -70,31 +158,22 @@ impl Masks {
     }
 
     /// A text as it may be shown.
-    pub(crate) fn shown(&self, mut text: String) -> String {
-        for Mask { found, .. } in self.0.iter().map(AsRef::as_ref) {
-            if found.is_match(&text) {
-                text = found.replace_all(&text, MASK).into_owned();
+    pub(crate) fn shown(&self, text: String) -> String {
+        let plain = Plain::of(&text);
+        let mut hidden: Vec<Range<usize>> = Vec::new();
+        for mask in &self.0 {
+            let found = mask.found.find_iter(&plain.text);
+            hidden.extend(found.map(|found| plain.place(found.range())));
+        }
+        for cut in CUT.find_iter(&text) {
+            let before = plain.before(cut.start());
+            let end = &plain.text.as_bytes()[..before];
+            let open = self.0.iter().map(|mask| mask.open_end(end)).max().unwrap_or(0);
+            if open > 0 {
+                hidden.push(plain.place(before - open..before));
             }
         }
-        if CUT.is_match(&text) { self.without_starts(&text) } else { text }
-    }
-
-    /// The same, where it says in places that it was cut short.
-    fn without_starts(&self, text: &str) -> String {
-        let mut shown = String::new();
-        let mut done = 0;
-        for cut in CUT.find_iter(text) {
-            let before = &text[done..cut.start()];
-            let open = self.0.iter().map(|mask| mask.open_end(before)).max().unwrap_or(0);
-            let kept = before.floor_char_boundary(before.len() - open);
-            shown.push_str(&before[..kept]);
-            if kept < before.len() {
-                shown.push_str(MASK);
-            }
-            shown.push_str(cut.as_str());
-            done = cut.end();
-        }
-        shown + &text[done..]
+        if hidden.is_empty() { text } else { without(&text, hidden) }
     }
 
     /// JSON as it may be shown.
@@ -121,37 +200,18 @@ impl Masks {
     }
 }
 
-/// What finds a text in each way that it is written.
-fn pattern(text: &str) -> String {
-    let mut pattern = String::new();
-    let mut push = |part: std::fmt::Arguments<'_>| {
-        pattern.write_fmt(part).expect("writing to a text cannot fail");
-    };
-    for c in text.chars() {
-        match c {
-            // One within the other has more and more backslashes.
-            '"' | '\'' | '`' => push(format_args!(r"\\*{c}")),
-            '\\' => push(format_args!(r"\\+")),
-            // A console breaks a text after its lines: 'one\n' +  'two'.
-            '\n' => push(format_args!(r#"(?:\n|\\+n)(?:\\*["'`] \+(?:\s|\\+n)*\\*["'`])?"#)),
-            c if c.is_control() => {
-                let code = u32::from(c);
-                let short = match c {
-                    '\r' => "r",
-                    '\t' => "t",
-                    '\u{8}' => "b",
-                    '\u{b}' => "v",
-                    '\u{c}' => "f",
-                    _ => "x00",
-                };
-                push(format_args!(
-                    r"(?:\x{{{code:x}}}|\\+(?:{short}|x(?i:{code:02x})|u(?i:{code:04x})))"
-                ));
-            }
-            c => push(format_args!("{}", regex::escape(c.encode_utf8(&mut [0; 4])))),
+/// A text with the mask in some places, which may overlap.
+fn without(text: &str, mut places: Vec<Range<usize>>) -> String {
+    places.sort_unstable_by_key(|place| (place.start, place.end));
+    let (mut shown, mut done) = (String::new(), 0);
+    for place in places {
+        if place.start >= done {
+            shown.push_str(&text[done..place.start]);
+            shown.push_str(MASK);
         }
+        done = done.max(place.end);
     }
-    pattern
+    shown + &text[done..]
 }
 
 #[cfg(test)]
@@ -212,9 +272,26 @@ mod tests {
     }
 
     #[test]
-    fn long_secrets_are_found_and_short_ones_are_left() {
+    fn long_secrets_are_found_and_texts_of_any_sort_are_taken() {
         let long = "\n\"é".repeat(16_000);
         assert_eq!(masks(&[&long]).shown(format!("a{long}")), "a***");
         assert_eq!(masks(&["ab\ncd"]).shown("ab\ncd ab cd".to_owned()), "*** ab cd");
+        assert!(Mask::of("\\\\abc").is_none());
+        let masks = masks(&["hunter2"]);
+        for text in [
+            "",
+            "\\",
+            "\\x",
+            "\\xé",
+            "\\u12",
+            "\\ud800",
+            "\n'",
+            "\\n' + ",
+            "\\n' + \\n \\n",
+            "…",
+            "é… ... 1 more character",
+        ] {
+            assert_eq!(masks.shown(text.to_owned()), text);
+        }
     }
 }

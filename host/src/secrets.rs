@@ -176,14 +176,11 @@ impl Secret {
         }
         let mask = if entry.public || entry.origins.is_some() {
             None
-        } else if value.trim().len() < masks::MIN_BYTES {
+        } else {
             let least = masks::MIN_BYTES;
             let reason = format!("has at least {least} bytes, or is public = true");
-            return Err(malformed(format!("{name}: a value that scripts are given {reason}")));
-        } else {
-            let mask = Mask::of(&value);
-            let mask = mask.ok_or_else(|| malformed(format!("{name}: the value is too long")))?;
-            Some(Arc::new(mask))
+            let short = || malformed(format!("{name}: a value that scripts are given {reason}"));
+            Some(Arc::new(Mask::of(&value).ok_or_else(short)?))
         };
         let origins = entry.origins.map(|origins| {
             if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
