@@ -18,6 +18,8 @@ unsafe extern "C" {
     fn vm_reserve_begin();
     fn vm_reserve_end() -> i32;
     fn vm_has_run_out() -> i32;
+    fn malloc(bytes: usize) -> *mut u8;
+    fn free(block: *mut u8);
 }
 
 /// Sees before an execution that it has room to run.
@@ -41,6 +43,27 @@ pub(crate) fn end() {
         state::with(|state| state.runtime.context().with(|ctx| raw::collect_cycles(&ctx)));
         if !fill() {
             core::arch::wasm32::unreachable()
+        }
+    }
+}
+
+/// Takes the holes that making the realm left in the heap, for good: what executions allocate stands
+/// behind all of it, in a row. A small one changes half as many pages of the session then, and each of
+/// these is copied, compared and committed.
+pub(crate) fn fill_holes() {
+    const LARGEST: usize = 256 * 1024;
+    const SMALLEST: usize = 8;
+    // SAFETY: what is freed is what was just given, and nobody has what is kept.
+    unsafe {
+        let behind = malloc(LARGEST);
+        free(behind);
+        let mut size = LARGEST;
+        while size >= SMALLEST {
+            let block = malloc(size);
+            if block.is_null() || block >= behind {
+                free(block);
+                size /= 2;
+            }
         }
     }
 }

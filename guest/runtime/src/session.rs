@@ -45,6 +45,7 @@ pub(crate) fn initialize() {
     runtime.context().with(|ctx| raw::set_memory_error(&ctx).expect("the realm is fresh"));
     state::install(State { runtime, primordials });
     reserve::end();
+    reserve::fill_holes();
 }
 
 fn globals(ctx: &Ctx<'_>) -> Result<()> {
