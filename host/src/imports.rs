@@ -261,10 +261,6 @@ impl Grants {
                 let variables = serde_json::to_vec(&*self.variables);
                 Ok(variables.expect("an object of strings is JSON"))
             }
-            // They are begun and ended with what an execution has under way.
-            Operation::Answer | Operation::NetFetch | Operation::NetRead | Operation::NetClose => {
-                Err(DENIED.to_owned())
-            }
             Operation::ExecRun => match &self.programs {
                 Some(programs) => programs.call(&self.calls, name).await,
                 None => Err(DENIED.to_owned()),
@@ -280,10 +276,15 @@ impl Grants {
                 }
                 None => Err(DENIED.to_owned()),
             },
-            // These take a transaction.
-            Operation::KvGet | Operation::KvPut | Operation::KvDelete | Operation::KvList => {
-                Err(DENIED.to_owned())
-            }
+            // They are begun and ended with what an execution has under way, or take a transaction.
+            Operation::Answer
+            | Operation::NetFetch
+            | Operation::NetRead
+            | Operation::NetClose
+            | Operation::KvGet
+            | Operation::KvPut
+            | Operation::KvDelete
+            | Operation::KvList => Err(DENIED.to_owned()),
             // Files are not reached through a module that the template lacks, even by a guest that
             // makes the call without asking for the module first.
             Operation::FsRead

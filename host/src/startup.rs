@@ -94,7 +94,7 @@ impl<'a> Startup<'a> {
         self.host.make_room();
         let started = tokio::select! {
             biased;
-            () = self.admission.start() => self.start(&mut slot, &live).await,
+            () = self.admission.start() => Box::pin(self.start(&mut slot, &live)).await,
             closing = live.closed() => Err(closed(&live, closing)),
         };
         let started = match started {
@@ -150,7 +150,7 @@ impl<'a> Startup<'a> {
             return self.become_ready(slot, image.startup(), Some(held)).await;
         }
         slot.session.template.startup = Some(StartupForm::Replayed);
-        let ran = self.replay(slot, live, &scripts, &files).await?;
+        let ran = Box::pin(self.replay(slot, live, &scripts, &files)).await?;
         let witness = slot.runtime().take_witness();
         match witness {
             Some(Ok(asked)) => {

@@ -123,7 +123,7 @@ pub(super) fn page<C: Copy>(
 }
 
 /// The longest that a client may have an answer wait for.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// Takes a parameter for a time such as `20s`; none is no time.
 pub(super) fn wait(parameter: Option<String>) -> Result<Duration, ApiError> {

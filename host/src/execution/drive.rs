@@ -36,15 +36,13 @@ pub(super) async fn drive<F: Future<Output = End>>(
 ) -> (Result<(Outcome, u64), Failure>, usize) {
     let mut wall = pin!(tokio::time::sleep(deadline));
     let end = {
-        let mut checkpoints = pin!(checkpoints.keep_up());
-        loop {
-            tokio::select! {
-                biased;
-                end = &mut work => break end,
-                () = &mut wall => break Err(Failure::WallTime),
-                failure = &mut stopped => break Err(failure),
-                never = &mut checkpoints => match never {},
-            }
+        let keep_up = pin!(checkpoints.keep_up());
+        tokio::select! {
+            biased;
+            end = &mut work => end,
+            () = &mut wall => Err(Failure::WallTime),
+            failure = &mut stopped => Err(failure),
+            never = keep_up => match never {},
         }
     };
     let committed = checkpoints.settled().await;

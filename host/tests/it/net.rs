@@ -541,14 +541,14 @@ async fn no_event_shows_a_secret_that_scripts_are_given() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_nobody_wants_are_closed() {
     let test = allowing_loopback().await;
-    let server = Server::start(|asked, stream| match asked.path.as_str() {
-        "/empty" => respond(stream, "404 Not Found", "", b""),
-        _ => {
-            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
-            let _ = stream.write_all(head.as_bytes());
-            // Until the client goes away.
-            let _ = std::io::Read::read(stream, &mut [0]);
+    let server = Server::start(|asked, stream| {
+        if asked.path == "/empty" {
+            return respond(stream, "404 Not Found", "", b"");
         }
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+        let _ = stream.write_all(head.as_bytes());
+        // Until the client goes away.
+        let _ = std::io::Read::read(stream, &mut [0]);
     });
     let grant =
         json!({"origins": [server.origin()], "methods": ["GET", "POST"], "max_requests": 1000});

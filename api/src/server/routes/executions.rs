@@ -54,7 +54,7 @@ pub(super) async fn repl(
         Some(input) if !input.is_empty() => input,
         Some(_) | None => return Err(ApiError::validation("input", "is required")),
     };
-    let on_busy = on_busy(body.on_busy)?;
+    let on_busy = on_busy(body.on_busy.as_deref())?;
     run(&app, session, Source::Repl { input }, on_busy, preference).await
 }
 
@@ -67,12 +67,12 @@ pub(super) async fn run_file(
     // How long a path may be is for the worktree to say, under its own code.
     let path = required_text("path", body.path, usize::MAX)?;
     let (args, env) = (body.args.unwrap_or_default(), body.env.unwrap_or_default());
-    let on_busy = on_busy(body.on_busy)?;
+    let on_busy = on_busy(body.on_busy.as_deref())?;
     run(&app, session, Source::File { path, args, env }, on_busy, preference).await
 }
 
-fn on_busy(field: Option<String>) -> Result<OnBusy, ApiError> {
-    match field.as_deref() {
+fn on_busy(field: Option<&str>) -> Result<OnBusy, ApiError> {
+    match field {
         None | Some("reject") => Ok(OnBusy::Refuse),
         Some("queue") => Ok(OnBusy::Queue),
         Some(_) => Err(ApiError::validation("on_busy", "must be reject or queue")),

@@ -41,7 +41,9 @@ fn what_was_answered_is_in_the_file_and_in_memory_after_a_kill() {
                 let address = daemon.address;
                 scope.spawn(move || raw(address, request.as_bytes()));
             }
-            sessions.iter().for_each(|session| drop(daemon.wait_until_running(session)));
+            for session in &sessions {
+                daemon.wait_until_running(session);
+            }
             daemon.signal(rustix::process::Signal::KILL);
         });
         daemon = Daemon::in_folder(daemon.kill(), &["--verify"]);
