@@ -10,6 +10,7 @@ mod decoding;
 mod errors;
 mod executions;
 mod faults;
+mod following;
 mod http2;
 mod keys;
 mod kill;

@@ -104,6 +104,22 @@ impl Daemon {
         Reply { status: response.status().as_u16(), headers: response.headers().clone(), body }
     }
 
+    /// Asks for the events of an execution as they come; gives the status, and what to read them from.
+    pub(crate) fn stream(
+        &self,
+        execution: &str,
+        last_event_id: Option<u64>,
+    ) -> (u16, BufReader<impl Read + use<>>) {
+        let uri = self.url(&format!("/api/v1/executions/{execution}/events"));
+        let mut request = Request::get(uri).header("accept", "text/event-stream");
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id.to_string());
+        }
+        let response = self.agent.run(request.body(()).unwrap()).unwrap();
+        let status = response.status().as_u16();
+        (status, BufReader::new(response.into_body().into_reader()))
+    }
+
     pub(crate) fn get(&self, path: &str) -> Reply {
         self.request("GET", path, None)
     }
