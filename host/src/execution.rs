@@ -115,8 +115,9 @@ struct Changes {
 }
 
 impl Attempt {
-    fn failed(failure: Failure) -> Self {
-        Self { end: Err(failure), committed: 0, changes: None, kv: None, sheds: false }
+    /// One that was stopped, of which so many events are durable already.
+    fn failed(failure: Failure, committed: usize) -> Self {
+        Self { end: Err(failure), committed, changes: None, kv: None, sheds: false }
     }
 }
 
@@ -132,7 +133,7 @@ impl Run<'_> {
         let echoed = recorder.lock().push(EventPayload::InputEcho { text: echo });
         let attempt = match echoed {
             Ok(()) => self.attempt(&mut execution, &running, &recorder, work).await?,
-            Err(limit) => Attempt::failed(Failure::Output(limit)),
+            Err(limit) => Attempt::failed(Failure::Output(limit), 0),
         };
         self.conclude(&mut execution, &recorder, &attempt.end);
         self.commit(execution, &recorder, attempt).await
@@ -171,7 +172,7 @@ impl Run<'_> {
         tokio::select! {
             biased;
             prepared = prepared => prepared?,
-            failure = &mut stopped => return Ok(Attempt::failed(failure)),
+            failure = &mut stopped => return Ok(Attempt::failed(failure, 0)),
         }
         let limits = self.slot.session.template.settings.limits;
         let fuel = limits::fuel(&limits);
@@ -197,7 +198,9 @@ impl Run<'_> {
             let slices = tokio::select! {
                 biased;
                 slices = scheduler.slices(work) => slices,
-                failure = &mut stopped => return Ok(Attempt::failed(failure)),
+                failure = &mut stopped => {
+                    return Ok(Attempt::failed(failure, checkpoints.committed()));
+                }
             };
             let started = Instant::now();
             let deadline = Duration::from_millis(limits.wall_ms);
@@ -213,11 +216,11 @@ impl Run<'_> {
         let (end, faults) = match (end, passed) {
             (Err(failure), _) => {
                 let failure = runtime.explained(failure);
-                return Ok(Attempt { committed, ..Attempt::failed(failure) });
+                return Ok(Attempt::failed(failure, committed));
             }
             (Ok(_), Some(limit)) => {
                 let failure = Failure::Output(limit);
-                return Ok(Attempt { committed, ..Attempt::failed(failure) });
+                return Ok(Attempt::failed(failure, committed));
             }
             (Ok(ended), None) => ended,
         };
@@ -241,7 +244,7 @@ impl Run<'_> {
                 let sheds = faults.saturating_sub(own) > DEEP_STACK_PAGES;
                 Ok(Attempt { end: Ok(end), committed, changes: Some(changes), kv, sheds })
             }
-            failure = &mut stopped => Ok(Attempt { committed, ..Attempt::failed(failure) }),
+            failure = &mut stopped => Ok(Attempt::failed(failure, committed)),
         }
     }
 
@@ -307,8 +310,7 @@ impl Run<'_> {
                 break (session, stored);
             };
             // Nothing of it is in the store, and without keys nothing is refused.
-            let committed = attempt.committed;
-            attempt = Attempt { committed, ..Attempt::failed(failure) };
+            attempt = Attempt::failed(failure, attempt.committed);
             self.conclude(&mut execution, recorder, &attempt.end);
         };
         let (ordinal, told) = match stored {

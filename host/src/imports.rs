@@ -164,7 +164,6 @@ async fn made(
     }
     let is_later = matches!(operation, Operation::NetFetch | Operation::NetRead) && answer.is_ok();
     if !is_later {
-        let grants = caller.data().grants().clone();
         audit(caller, || {
             // Before it is cut short.
             let name = grants.shown(&[name.as_str(), &shown].join("\0"));

@@ -18,22 +18,33 @@ pub(crate) const MIN_BYTES: usize = 4;
 /// The same of one of its lines.
 const MIN_LINE_BYTES: usize = 8;
 
+/// Texts of one secret, itself first, of which the start is looked for where a text is cut short: that
+/// takes a time for each of them that grows with the text.
+const MAX_STARTS: usize = 16;
+
 /// How texts say that they are cut short.
 static CUT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"…|["'`]?\.\.\. [0-9]+ more character"#).expect("checked by the tests")
 });
 
 /// What finds one secret.
-#[derive(Debug)]
 pub(crate) struct Mask {
     found: AhoCorasick,
-    /// The secret and its longer lines, without what is only how they are written.
-    plain: Vec<String>,
+    /// What finds its start, and that of its first lines.
+    starts: Vec<Start>,
 }
 
 /// Those of a session.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub(crate) struct Masks(Vec<Arc<Mask>>);
+
+/// What finds how much of a text's end is the start of another, by Knuth, Morris and Pratt: in a time
+/// that both lengths add to, whatever they hold.
+struct Start {
+    wanted: Vec<u8>,
+    /// For each of its own starts, the longest shorter one that it ends with.
+    shorter: Vec<usize>,
+}
 
 /// A text without what is only how it is written: backslashes, and what a console has between the lines
 /// of one; what they stand for is in its place.
@@ -51,22 +62,49 @@ impl Mask {
         let texts = [value, value.trim()].into_iter().chain(lines);
         let mut plain: Vec<String> = texts.map(|text| Plain::of(text).text).collect();
         plain.retain(|text| text.len() >= MIN_BYTES);
-        plain.sort_unstable();
-        plain.dedup();
+        let starts = plain.iter().take(MAX_STARTS).map(|text| Start::of(text)).collect();
         let mut found = AhoCorasick::builder();
         // A table of a long secret's states takes minutes to make.
         let found = found.kind(Some(AhoCorasickKind::ContiguousNFA));
         let found = found.match_kind(MatchKind::LeftmostLongest).build(&plain).ok()?;
-        (!plain.is_empty()).then_some(Self { found, plain })
+        (!plain.is_empty()).then_some(Self { found, starts })
+    }
+}
+
+impl Start {
+    fn of(text: &str) -> Self {
+        let mut start = Self { wanted: text.as_bytes().to_vec(), shorter: vec![0] };
+        let mut len = 0;
+        for at in 1..start.wanted.len() {
+            len = start.longer(len, start.wanted[at]);
+            start.shorter.push(len);
+        }
+        start
     }
 
-    /// Bytes at the end of a plain text that are the start of the secret.
-    fn open_end(&self, text: &[u8]) -> usize {
-        let starts = self.plain.iter().map(String::as_bytes).filter_map(|secret| {
-            let longest = text.len().min(secret.len() - 1);
-            (MIN_BYTES..=longest).rev().find(|len| text.ends_with(&secret[..*len]))
-        });
-        starts.max().unwrap_or(0)
+    /// How much of it a text ends with that ended with so much, and has one byte more.
+    fn longer(&self, mut len: usize, byte: u8) -> usize {
+        loop {
+            if self.wanted.get(len) == Some(&byte) {
+                return len + 1;
+            }
+            match len.checked_sub(1) {
+                Some(last) => len = self.shorter[last],
+                None => return 0,
+            }
+        }
+    }
+
+    /// How much of it a text ends with at each of these places, which are in order.
+    fn at(&self, text: &[u8], places: &[usize]) -> Vec<usize> {
+        let (mut len, mut done) = (0, 0);
+        let mut found = Vec::with_capacity(places.len());
+        for place in places {
+            len = text[done..*place].iter().fold(len, |len, byte| self.longer(len, *byte));
+            done = *place;
+            found.push(len);
+        }
+        found
     }
 }
 
@@ -165,13 +203,12 @@ impl Masks {
             let found = mask.found.find_iter(&plain.text);
             hidden.extend(found.map(|found| plain.place(found.range())));
         }
-        for cut in CUT.find_iter(&text) {
-            let before = plain.before(cut.start());
-            let end = &plain.text.as_bytes()[..before];
-            let open = self.0.iter().map(|mask| mask.open_end(end)).max().unwrap_or(0);
-            if open > 0 {
-                hidden.push(plain.place(before - open..before));
-            }
+        let cuts: Vec<_> = CUT.find_iter(&text).map(|cut| plain.before(cut.start())).collect();
+        let starts = self.0.iter().flat_map(|mask| &mask.starts).filter(|_| !cuts.is_empty());
+        for start in starts {
+            let found = start.at(plain.text.as_bytes(), &cuts).into_iter().zip(&cuts);
+            let open = found.filter(|(len, _)| *len >= MIN_BYTES);
+            hidden.extend(open.map(|(len, cut)| plain.place(cut - len..*cut)));
         }
         if hidden.is_empty() { text } else { without(&text, hidden) }
     }
@@ -269,6 +306,19 @@ mod tests {
         let mut json = json!({"hunter2": [98_765_432, 1, "a hunter2", null, {"n": 9.5}]});
         masks.mask_json(&mut json);
         assert_eq!(json, json!({"***": ["***", 1, "a ***", null, {"n": 9.5}]}));
+    }
+
+    #[test]
+    fn the_start_of_a_text_is_found_at_every_place() {
+        let text = "abcabcabdabcabcabcabd";
+        for wanted in ["abcabd", "abcabcabd", "aab", "a", "bca"] {
+            let places: Vec<_> = (0..=text.len()).collect();
+            for (place, found) in places.iter().zip(Start::of(wanted).at(text.as_bytes(), &places))
+            {
+                let ends = |len: &usize| text[..*place].ends_with(&wanted[..*len]);
+                assert_eq!(Some(found), (0..=wanted.len()).rev().find(ends), "{wanted} {place}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,26 @@
 //! From QuickJS's bytes to UTF-8: its strings may hold lone surrogates, which UTF-8 cannot. And how
 //! long a text is, in the units of JavaScript and in columns of a terminal.
 
+use crate::raw;
+use javy::quickjs::{Ctx, Exception, FromJs, Result, Value};
+
+/// A string of a script's, its lone surrogates replaced.
+pub(crate) struct Text(pub(crate) String);
+
+impl<'js> FromJs<'js> for Text {
+    fn from_js(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Self> {
+        of_script(ctx, &value, "a string is needed").map(Self)
+    }
+}
+
+/// The same; what is none throws a `TypeError` that says so.
+pub(crate) fn of_script<'js>(ctx: &Ctx<'js>, value: &Value<'js>, wrong: &str) -> Result<String> {
+    match raw::string_bytes(value) {
+        Some(bytes) => Ok(lossy(&bytes)),
+        None => Err(Exception::throw_type(ctx, wrong)),
+    }
+}
+
 /// A piece of a decoded string.
 pub(crate) enum Piece<'a> {
     /// Valid text.

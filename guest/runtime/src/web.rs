@@ -11,12 +11,13 @@ mod url;
 
 use crate::inspect::{Inspector, class_name};
 use crate::raw::eval_flags::STRICT;
-use crate::{abi, console, format, raw, state, text};
+use crate::text::Text;
+use crate::{abi, console, format, raw, state};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use javy::quickjs::{
-    Array, Ctx, Exception, FromJs, Function, Object, Persistent, Result, TypedArray, Value,
+    Array, Ctx, Exception, Function, Object, Persistent, Result, TypedArray, Value,
 };
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384, Sha512};
@@ -96,18 +97,6 @@ const FORGIVING: GeneralPurpose = GeneralPurpose::new(
 thread_local! {
     /// Gives a part by its name.
     static USE: OnceCell<Persistent<Function<'static>>> = const { OnceCell::new() };
-}
-
-/// A string argument, its lone surrogates replaced.
-struct Text(String);
-
-impl<'js> FromJs<'js> for Text {
-    fn from_js(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Self> {
-        match raw::string_bytes(&value) {
-            Some(bytes) => Ok(Self(text::lossy(&bytes))),
-            None => Err(Exception::throw_type(ctx, "a string is needed")),
-        }
-    }
 }
 
 /// Puts the globals where they are made when they are touched, and completes `console`.

@@ -90,12 +90,13 @@ impl<'a> Checkpoints<'a> {
 
     /// Begins to commit what is not durable yet, if there is anything.
     fn begin(&mut self) {
-        let events = self.recorder.lock().events().len();
+        let recorder = self.recorder.lock();
+        let events = recorder.events().len();
         if self.failed || self.committed == Some(events) {
             return;
         }
-        let from = self.committed.unwrap_or(0);
-        let new_events = self.recorder.lock().events()[from..events].to_vec();
+        let new_events = recorder.events()[self.committed()..].to_vec();
+        drop(recorder);
         let session = self.session.filter(|_| self.committed.is_none()).cloned();
         let execution = self.execution.clone();
         let commit = ExecutionCommit { execution, new_events, session, heap: None, kv: None };
@@ -130,6 +131,11 @@ impl<'a> Checkpoints<'a> {
     /// Waits until nothing is under way; gives how many events are durable.
     async fn settled(&mut self) -> usize {
         self.try_end().await;
+        self.committed()
+    }
+
+    /// How many events are durable, as far as it is known.
+    pub(super) fn committed(&self) -> usize {
         self.committed.unwrap_or(0)
     }
 }

@@ -79,11 +79,12 @@ impl Later {
                 () = self.answered() => {}
                 () = tokio::task::yield_now() => {}
             },
+            // A guest may say any time, also one that no clock reaches.
             Some(time) => {
-                let until = Instant::now() + time;
-                let answered = tokio::time::timeout_at(until, self.answered()).await;
+                let since = Instant::now();
+                let answered = tokio::time::timeout(time, self.answered()).await;
                 if answered.is_ok() && self.done.is_empty() {
-                    tokio::time::sleep_until(until).await;
+                    tokio::time::sleep(time.saturating_sub(since.elapsed())).await;
                 }
             }
         }
@@ -158,6 +159,7 @@ mod tests {
         later.cancel(last);
         assert!(later.next().is_none());
     }
+
     #[tokio::test]
     async fn what_is_cancelled_ends_no_wait_for_something_else() {
         let mut later = Later::default();
@@ -174,5 +176,8 @@ mod tests {
         later.begin("c".to_owned(), 0, slow).unwrap();
         later.cancel(cancelled);
         assert_eq!(later.wait(None).await, 1);
+        let forever = Duration::from_millis(u64::MAX - 1);
+        assert!(later.next().is_some());
+        assert!(later.wait(Some(forever)).now_or_never().is_none());
     }
 }

@@ -1,10 +1,10 @@
 //! What a template's capabilities grant of files, and what the calls of an execution count.
 
-use crate::harness::{TestHost, console, with_fs};
+use crate::harness::{TestHost, console, said, with_fs};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
-use vm_storage::{EventPayload, ExecutionErrorCode, ExecutionStatus, HostCalls, SessionId};
+use vm_storage::{ExecutionErrorCode, ExecutionStatus, HostCalls, SessionId};
 
 /// What a call of `fs` gives, or the code that it throws.
 async fn tried(test: &TestHost, session: SessionId, call: &str) -> String {
@@ -194,14 +194,7 @@ async fn calls_of_the_host_count_and_are_told_when_asked_for() {
     let finished = test.repl(session, input).await;
     let HostCalls { calls, bytes_in, bytes_out, .. } = finished.execution.metrics.host;
     assert_eq!((calls, bytes_in, bytes_out), (3, 5 + 1, 2 + 5 + 1));
-    let said: Vec<_> = finished
-        .events
-        .iter()
-        .filter_map(|event| match &event.payload {
-            EventPayload::System { message, .. } => Some(message.as_str()),
-            _ => None,
-        })
-        .collect();
+    let said = said(&finished);
     assert_eq!(
         said,
         [

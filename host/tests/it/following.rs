@@ -164,3 +164,20 @@ async fn what_queues_for_a_session_that_is_closed_is_told_so() {
         assert!(refused.as_ref().is_err_and(closed), "{refused:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cancelled_as_soon_as_it_was_begun_is_kept_as_that() {
+    // Each waits for its first slice behind another that never ends.
+    let test = TestHost::with(|options| options.concurrency.cpu_slots = 1).await;
+    let (busy, session) = (test.session(patient()).await, test.session(patient()).await);
+    let endless = test.begin_until(busy, "console.log(1); for (;;);", 2).await;
+    for _ in 0..30 {
+        let begun = test.host.begin(session, snippet("1 + 1"), Manner::default()).await.unwrap();
+        let ended = test.host.cancel_execution(begun.id).await.unwrap();
+        assert!(ended.status.is_over());
+        assert_eq!(test.host.execution(begun.id).await.unwrap(), ended);
+        let seqs: Vec<_> = test.events(begun.id).iter().map(|event| event.seq).collect();
+        assert_eq!(seqs, (1..=ended.metrics.events).collect::<Vec<_>>());
+    }
+    test.host.cancel_execution(endless.id).await.unwrap();
+}

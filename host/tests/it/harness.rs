@@ -228,3 +228,21 @@ pub(crate) fn console(events: &[Event]) -> Vec<String> {
     };
     events.iter().filter_map(text).collect()
 }
+
+/// A file of secrets.
+pub(crate) fn secrets(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+/// What the host said in events of an execution.
+pub(crate) fn said(finished: &Finished) -> Vec<&str> {
+    let events = finished.events.iter();
+    events
+        .filter_map(|event| match &event.payload {
+            EventPayload::System { message, .. } => Some(message.as_str()),
+            _ => None,
+        })
+        .collect()
+}

@@ -7,6 +7,7 @@ mod continuity;
 mod database;
 mod durability;
 mod effective;
+mod environment;
 mod errors;
 mod exec;
 mod files;

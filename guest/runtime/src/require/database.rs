@@ -14,11 +14,11 @@
 
 use super::host_error;
 use crate::abi::{self, Operation};
+use crate::text::Text;
 use crate::{raw, reserve, text};
 use javy::quickjs::object::Property;
 use javy::quickjs::{
-    Array, Atom, BigInt, Ctx, Exception, FromJs, Function, IntoJs, Object, Result, TypedArray,
-    Value,
+    Array, Atom, BigInt, Ctx, Exception, Function, IntoJs, Object, Result, TypedArray, Value,
 };
 use std::cell::RefCell;
 
@@ -69,30 +69,19 @@ pub(super) fn module<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     make.call((native,))
 }
 
-/// A string of a script's.
-struct Text(String);
-
-impl<'js> FromJs<'js> for Text {
-    fn from_js(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Self> {
-        match raw::string_bytes(&value) {
-            Some(bytes) => Ok(Self(text::lossy(&bytes))),
-            None => Err(Exception::throw_type(ctx, "a string is needed")),
-        }
-    }
-}
-
 fn open(ctx: Ctx<'_>, dsn: Text) -> Result<()> {
-    forget();
-    abi::call_host(Operation::DbOpen, 0, dsn.0.as_bytes(), &[])
-        .map(drop)
-        .map_err(|error| host_error(&ctx, &error, "open", &dsn.0))
+    begin_anew(&ctx, Operation::DbOpen, "open", &dsn.0)
 }
 
 fn close(ctx: Ctx<'_>, dsn: Text) -> Result<()> {
+    begin_anew(&ctx, Operation::DbClose, "close", &dsn.0)
+}
+
+/// Forgets the database in memory, and has the host do so.
+fn begin_anew(ctx: &Ctx<'_>, operation: Operation, syscall: &str, dsn: &str) -> Result<()> {
     forget();
-    abi::call_host(Operation::DbClose, 0, dsn.0.as_bytes(), &[])
-        .map(drop)
-        .map_err(|error| host_error(&ctx, &error, "close", &dsn.0))
+    let answer = abi::call_host(operation, 0, dsn.as_bytes(), &[]);
+    answer.map(drop).map_err(|error| host_error(ctx, &error, syscall, dsn))
 }
 
 fn forget() {

@@ -44,10 +44,7 @@ struct Path(String);
 
 impl<'js> javy::quickjs::FromJs<'js> for Path {
     fn from_js(ctx: &Ctx<'js>, value: Value<'js>) -> Result<Self> {
-        match raw::string_bytes(&value) {
-            Some(bytes) => Ok(Self(text::lossy(&bytes))),
-            None => Err(Exception::throw_type(ctx, "The \"path\" argument must be of type string")),
-        }
+        text::of_script(ctx, &value, "The \"path\" argument must be of type string").map(Self)
     }
 }
 

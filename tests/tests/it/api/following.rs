@@ -4,26 +4,12 @@ use crate::harness::Daemon;
 use serde_json::{Value, json};
 use std::io::BufRead;
 use std::time::Duration;
-use ureq::http::Request;
 
 /// A session whose executions may take long, and look at files.
 fn session(daemon: &Daemon) -> String {
     let template = daemon.template_with_limits(&json!({"wall_ms": 60_000, "cpu_ms": 20_000}));
     daemon.post(&format!("/templates/{template}/modules"), json!({"name": "fs"})).is(201);
     daemon.session(&template)
-}
-
-/// Begins a snippet, and gives its execution.
-fn begin(daemon: &Daemon, session: &str, input: &str) -> Value {
-    let body = json!({"session_id": session, "input": input}).to_string().into_bytes();
-    let request = Request::post(daemon.url("/api/v1/executions/repl"))
-        .header("content-type", "application/json")
-        .header("prefer", "wait=5, Respond-Async");
-    let reply = daemon.send(request.body(body).unwrap());
-    let location = reply.headers["location"].to_str().unwrap().to_owned();
-    let execution = reply.is(202);
-    assert_eq!(location, format!("/api/v1/executions/{}", execution["id"].as_str().unwrap()));
-    execution
 }
 
 /// One frame of a stream: its id, its event, its data.
@@ -46,8 +32,7 @@ fn frame(stream: &mut impl BufRead) -> Option<(Option<u64>, String, Value)> {
 fn events_are_streamed_as_they_come_to_the_end() {
     let daemon = Daemon::start();
     let session = session(&daemon);
-    let execution = begin(
-        &daemon,
+    let execution = daemon.begin(
         &session,
         "const fs = require('fs'); console.log('before');
          while (!fs.existsSync('go')) await new Promise(done => setTimeout(done, 1));
@@ -95,7 +80,7 @@ fn a_stream_loses_and_repeats_nothing_when_it_or_the_daemon_is_cut_off() {
             console.log(i);
             if (i % 2) await new Promise(done => setTimeout(done, 1));
         }";
-        let id = begin(&daemon, &one, script)["id"].as_str().unwrap().to_owned();
+        let id = daemon.begin(&one, script)["id"].as_str().unwrap().to_owned();
         let mut seen: Vec<Value> = Vec::new();
         // Cut off by the client, again and again, and then with the daemon.
         while seen.len() < 3 * cut {
@@ -137,7 +122,7 @@ fn answers_wait_for_events_and_for_the_end() {
     let session = session(&daemon);
     let script = "const fs = require('fs');
         while (!fs.existsSync('go')) await new Promise(done => setTimeout(done, 1)); console.log(1)";
-    let id = begin(&daemon, &session, script)["id"].as_str().unwrap().to_owned();
+    let id = daemon.begin(&session, script)["id"].as_str().unwrap().to_owned();
     let path = format!("/executions/{id}");
     assert_eq!(daemon.get(&format!("{path}/events?after_seq=1&wait=50ms")).is(200), json!([]));
     assert_eq!(daemon.get(&format!("{path}?wait=50ms")).is(200)["status"], "running");
@@ -165,7 +150,7 @@ fn an_execution_queues_where_it_is_to() {
     daemon.repl(&session, "var order = []");
     let script = "const fs = require('fs');
         while (!fs.existsSync('go')) await new Promise(done => setTimeout(done, 1))";
-    begin(&daemon, &session, script);
+    daemon.begin(&session, script);
     let queued = |input: &str| {
         let body = json!({"session_id": session, "input": input, "on_busy": "queue"});
         daemon.post("/executions/repl", body).is(201)

@@ -63,20 +63,8 @@ fn keys_are_there_after_a_kill_as_far_as_their_executions_were_answered() {
     for round in 1..=3 {
         daemon.repl(&one, "var n = (kv.get('n') ?? 0) + 1; kv.put('n', n); kv.put('n/' + n, n)");
         let stopped = "kv.put('n', 'never'); n = 'never'; for (;;);";
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let body = json!({"session_id": one, "input": stopped}).to_string();
-                let request = format!(
-                    "POST /api/v1/executions/repl HTTP/1.1\r\nHost: {}\r\n\
-                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                    daemon.address,
-                    body.len()
-                );
-                crate::harness::raw(daemon.address, request.as_bytes())
-            });
-            daemon.wait_until_running(&one);
-            daemon.signal(rustix::process::Signal::KILL);
-        });
+        daemon.begin(&one, stopped);
+        daemon.signal(rustix::process::Signal::KILL);
         daemon = Daemon::in_folder(daemon.kill(), &["--verify"]);
         let seen = daemon.preview(&one, "[n, kv.get('n'), kv.list('n/').length].join()");
         assert_eq!(seen, format!("'{round},{round},{round}'"));

@@ -206,6 +206,19 @@ impl Daemon {
         preview.unwrap_or_else(|| panic!("{input} gave {execution}")).to_owned()
     }
 
+    /// Begins a snippet, and gives its execution, which goes on by itself.
+    pub(crate) fn begin(&self, session: &str, input: &str) -> Value {
+        let body = json!({"session_id": session, "input": input}).to_string().into_bytes();
+        let request = Request::post(self.url("/api/v1/executions/repl"))
+            .header("content-type", "application/json")
+            .header("prefer", "wait=5, Respond-Async");
+        let reply = self.send(request.body(body).unwrap());
+        let location = reply.headers["location"].to_str().unwrap().to_owned();
+        let execution = reply.is(202);
+        assert_eq!(location, format!("/api/v1/executions/{}", execution["id"].as_str().unwrap()));
+        execution
+    }
+
     pub(crate) fn try_run_file(&self, session: &str, path: &str) -> Reply {
         self.post("/executions/run-file", json!({"session_id": session, "path": path}))
     }
