@@ -122,8 +122,13 @@ impl Attempt {
 }
 
 impl Run<'_> {
-    /// Runs it and commits it.
-    pub(crate) async fn run(mut self, spec: Spec, work: Work<'_>) -> Result<Finished, HostError> {
+    /// Runs it and commits it. It is over for those who wait for that when the entry is dropped, which
+    /// is to be when the next one may begin.
+    pub(crate) async fn run(
+        mut self,
+        spec: Spec,
+        work: Work<'_>,
+    ) -> Result<(Finished, Entry), HostError> {
         let limits = self.slot.session.template.settings.limits;
         let mut execution = self.execution(spec);
         let running = self.host.running().enter(&execution);
@@ -136,7 +141,7 @@ impl Run<'_> {
             Err(limit) => Attempt::failed(Failure::Output(limit), 0),
         };
         self.conclude(&mut execution, &recorder, &attempt.end);
-        self.commit(execution, &recorder, attempt).await
+        Ok((self.commit(execution, &recorder, attempt).await?, running))
     }
 
     /// Waits for its turn, runs it, and finds what it changed.

@@ -12,10 +12,7 @@
 use crate::error::HostError;
 use crate::host::Host;
 use tokio::sync::watch;
-use vm_storage::{Event, Execution, ExecutionId};
-
-/// Events given at one time.
-const MAX_GIVEN: usize = 1_024;
+use vm_storage::{Event, Execution, ExecutionId, Page};
 
 /// The events of an execution, from one on. Cheap to hold: it keeps none of them.
 pub struct EventFeed {
@@ -24,7 +21,7 @@ pub struct EventFeed {
     after_seq: u64,
     /// Says when more is durable; none where the execution is not on its way, and nothing more comes.
     durable: Option<watch::Receiver<usize>>,
-    /// The last read gave as many as it may.
+    /// There may be more already.
     is_behind: bool,
 }
 
@@ -61,10 +58,10 @@ impl EventFeed {
                 self.durable = None;
             }
         }
-        let events = self.host.events(self.execution, self.after_seq, MAX_GIVEN).await?;
-        self.after_seq = events.last().map_or(self.after_seq, |last| last.seq);
-        self.is_behind = events.len() == MAX_GIVEN;
-        Ok(events)
+        let Page { items, next } = self.host.events(self.execution, self.after_seq).await?;
+        self.after_seq = items.last().map_or(self.after_seq, |last| last.seq);
+        self.is_behind = next.is_some();
+        Ok(items)
     }
 
     /// Waits until there may be more; false when there is none, and none will be. Nothing is lost where

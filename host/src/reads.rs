@@ -18,6 +18,11 @@ use vm_storage::{
 /// Why a session that storage calls starting is not.
 const LOST: &str = "the store could not be told how its start ended";
 
+/// Events that are read at one time, and bytes of their records but for the last: each of many clients
+/// that do not read their answers has so much of the host's memory.
+const MAX_EVENTS: usize = 4_096;
+const MAX_EVENTS_BYTES: usize = 64 << 10;
+
 /// The sessions that are live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -190,8 +195,8 @@ impl Host {
         Ok(page)
     }
 
-    /// Durable events of an execution with a `seq` above `after_seq`, in order; at most `limit`,
-    /// and at most [`vm_storage::MAX_EVENTS_READ`].
+    /// Durable events of an execution with a `seq` above `after_seq`, in order, as many as are read at one
+    /// time; `next` is the last of them where there may be more.
     ///
     /// # Errors
     /// `ExecutionNotFound`, `Storage(EventsExpired)` when some of them are not kept any more, and
@@ -200,12 +205,14 @@ impl Host {
         &self,
         execution: ExecutionId,
         after_seq: u64,
-        limit: usize,
-    ) -> Result<Vec<Event>, HostError> {
+    ) -> Result<Page<Event, u64>, HostError> {
         let running = self.running().find(execution).is_some();
-        let stored = self.read(move |storage| storage.events(execution, after_seq, limit)).await?;
-        match stored {
-            None if running => Ok(Vec::new()),
+        let page = PageRequest { limit: MAX_EVENTS, cursor: Some(after_seq) };
+        let read = move |storage: &vm_storage::Storage| {
+            storage.events_page(execution, page, MAX_EVENTS_BYTES)
+        };
+        match self.read(read).await? {
+            None if running => Ok(Page { items: Vec::new(), next: None }),
             stored => stored.ok_or(HostError::ExecutionNotFound(execution)),
         }
     }

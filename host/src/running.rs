@@ -2,7 +2,7 @@
 //! written and for those who want one to end.
 //!
 //! Invariant: an execution is here from before it waits for its start until after its last commit
-//! was answered.
+//! was answered, or the next of its session is; who waits for its end finds the session free then.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,7 +98,13 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.running.lock().remove(&self.execution.execution.session_id);
+        let Execution { id, session_id, .. } = self.execution.execution;
+        let mut running = self.running.lock();
+        // The next of its session may be there already.
+        if running.get(&session_id).is_some_and(|running| running.execution.id == id) {
+            running.remove(&session_id);
+        }
+        drop(running);
         self.execution.over.cancel();
     }
 }

@@ -256,7 +256,7 @@ impl Host {
             announce: told.announce,
             then: None,
         };
-        let finished = match source {
+        let ran = match source {
             Ok(source) => {
                 let script = Script { name: &name, source: &source, flags };
                 run.run(spec, Work::Script { script, inputs }).await
@@ -268,7 +268,8 @@ impl Host {
         };
         live.touch();
         drop((slot, turn));
-        finished
+        // Those who wait for its end find the session free.
+        ran.map(|(finished, _over)| finished)
     }
 
     /// Reads a script of a session's worktree, and finds what it is.

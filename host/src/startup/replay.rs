@@ -163,7 +163,7 @@ impl Startup<'_> {
             announce: None,
             then: Some(then),
         };
-        let finished = run.run(spec, work).await?;
+        let (finished, _over) = run.run(spec, work).await?;
         let Some(error) = finished.execution.error else {
             return Ok((finished.execution, finished.events));
         };

@@ -319,7 +319,7 @@ async fn a_purged_session_is_gone_with_all_that_belongs_to_it() {
     assert!(matches!(gone, HostError::SessionNotFound(_)), "{gone}");
     let gone = test.host.execution(execution).await.unwrap_err();
     assert!(matches!(gone, HostError::ExecutionNotFound(_)), "{gone}");
-    let gone = test.host.events(execution, 0, 10).await.unwrap_err();
+    let gone = test.host.events(execution, 0).await.unwrap_err();
     assert!(matches!(gone, HostError::ExecutionNotFound(_)), "{gone}");
     // Rows go in the background.
     until(|| {

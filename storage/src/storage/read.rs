@@ -216,28 +216,49 @@ impl Storage {
     /// most [`MAX_EVENTS_READ`]. `None` for an execution that is not there.
     ///
     /// # Errors
-    /// [`StorageError::EventsExpired`] when some of them are not kept any more, or the states of
-    /// the store.
+    /// As [`Storage::events_page`].
     pub fn events(
         &self,
         execution_id: ExecutionId,
         after_seq: u64,
         limit: usize,
     ) -> Result<Option<Vec<Event>>, StorageError> {
+        let page = PageRequest { limit, cursor: Some(after_seq) };
+        Ok(self.events_page(execution_id, page, usize::MAX)?.map(|page| page.items))
+    }
+
+    /// Events of an execution behind the one of the cursor, in order. A page ends with the event that
+    /// makes its records have so many bytes; events are as large as scripts like. `None` for an execution
+    /// that is not there.
+    ///
+    /// # Errors
+    /// [`StorageError::EventsExpired`] when some of them are not kept any more, or the states of
+    /// the store.
+    pub fn events_page(
+        &self,
+        execution_id: ExecutionId,
+        page: PageRequest<u64>,
+        max_bytes: usize,
+    ) -> Result<Option<Page<Event, u64>>, StorageError> {
+        let (after_seq, limit) = (page.cursor.unwrap_or(0), page.limit.min(MAX_EVENTS_READ));
         let owner = execution_id.as_bytes();
         self.read(|snapshot| {
             let Some(execution) = execution(snapshot, execution_id)? else {
                 return Ok(None);
             };
             let Some(first) = after_seq.checked_add(1) else {
-                return Ok(Some(Vec::new()));
+                return Ok(Some(Page { items: Vec::new(), next: None }));
             };
             let (first_key, last_key) = (numbered(owner, first), numbered(owner, u64::MAX));
             let rows = snapshot.events.range::<&[u8; 24]>(&first_key..=&last_key)?;
-            let mut events = Vec::new();
-            for row in rows.take(limit.min(MAX_EVENTS_READ)) {
+            let (mut events, mut read) = (Vec::new(), 0);
+            for row in rows.take(limit) {
                 let (key, bytes) = row?;
                 events.push(decode_event(execution_id, number_of(key.value()), bytes.value())?);
+                read += bytes.value().len();
+                if read >= max_bytes {
+                    break;
+                }
             }
             // Events go from the first on, and only those of executions that are over.
             let last = execution.metrics.events;
@@ -252,7 +273,9 @@ impl Storage {
                     StorageError::EventsExpired { execution: execution_id, oldest_seq }.into()
                 );
             }
-            Ok(Some(events))
+            let is_full = events.len() == limit || read >= max_bytes;
+            let next = events.last().filter(|_| is_full).map(|event| event.seq);
+            Ok(Some(Page { items: events, next }))
         })
     }
 

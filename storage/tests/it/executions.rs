@@ -6,7 +6,7 @@ use crate::harness::{
 use futures_util::future::join_all;
 use vm_storage::{
     Event, Execution, ExecutionCommit, ExecutionId, ExecutionStatus, MAX_EVENTS_READ, MAX_LISTED,
-    Session, SessionStatus, Storage, StorageError,
+    PageRequest, Session, SessionStatus, Storage, StorageError,
 };
 
 fn seqs(storage: &Storage, id: ExecutionId, after_seq: u64, limit: usize) -> Vec<u64> {
@@ -92,6 +92,32 @@ async fn one_read_gives_events_up_to_its_bound() {
     storage.commit_execution(commit(&execution, 1..=last)).await.unwrap();
     assert_eq!(seqs(&storage, execution.id, 0, usize::MAX).len(), MAX_EVENTS_READ);
     assert_eq!(seqs(&storage, execution.id, last - 1, usize::MAX), [last]);
+}
+
+#[tokio::test]
+async fn a_page_of_events_ends_at_its_bytes_and_the_pages_have_all() {
+    let place = Place::new();
+    let (storage, session) = with_session(&place).await;
+    let execution = execution(session.id);
+    storage.commit_execution(commit(&execution, 1..=100)).await.unwrap();
+    let all = storage.events(execution.id, 0, 1_000).unwrap().unwrap();
+    for max_bytes in [0, 1, 300, 5_000, usize::MAX] {
+        let (mut all_paged, mut next, mut pages) = (Vec::new(), Some(0), 0);
+        while let Some(after) = next {
+            let page = PageRequest { limit: 1_000, cursor: Some(after) };
+            let page = storage.events_page(execution.id, page, max_bytes).unwrap().unwrap();
+            all_paged.extend(page.items);
+            (next, pages) = (page.next, pages + 1);
+        }
+        assert_eq!(all_paged, all);
+        // The last page of one event each is empty.
+        let expected = match max_bytes {
+            0 | 1 => 101..=101,
+            usize::MAX => 1..=1,
+            _ => 2..=99,
+        };
+        assert!(expected.contains(&pages), "{max_bytes}: {pages}");
+    }
 }
 
 #[tokio::test]

@@ -28,11 +28,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
 use vm_host::{EventFeed, HostError};
-use vm_storage::{Event, ExecutionId};
-
-/// Events that are read at one time. A longer answer is sent in pieces, so that what one client
-/// reads is never in memory whole.
-const EVENTS_PAGE: usize = 4_096;
+use vm_storage::{Event, ExecutionId, Page};
 
 /// How often a stream without events says that it is there: more often than proxies give up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -61,8 +57,8 @@ pub(super) async fn events(
         some(&app, id, after_seq, time).await?;
     }
     let first = events_page(&app, id, after_seq).await?;
-    if first.len() < EVENTS_PAGE {
-        return Ok(Answer::ok(&first));
+    if first.next.is_none() {
+        return Ok(Answer::ok(&first.items));
     }
     Ok(Answer::streamed(Body::from_stream(pages(app, id, first))))
 }
@@ -171,39 +167,40 @@ fn json(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("checked by their types: events and executions are JSON")
 }
 
-async fn events_page(app: &App, id: ExecutionId, after_seq: u64) -> Result<Vec<Event>, HostError> {
+async fn events_page(
+    app: &App,
+    id: ExecutionId,
+    after_seq: u64,
+) -> Result<Page<Event, u64>, HostError> {
     let _reading = app.reads.acquire().await;
-    app.host.events(id, after_seq, EVENTS_PAGE).await
+    app.host.events(id, after_seq).await
 }
 
-/// A JSON array of events, a page at a time, beginning with the one that was read. A page that
-/// cannot be read ends the connection before the array is whole, so that the client sees it.
+/// A JSON array of events, a page at a time, beginning with the one that was read, so that what one client
+/// reads is never in memory whole. A page that cannot be read ends the connection before the array is
+/// whole, so that the client sees it.
 fn pages(
     app: App,
     id: ExecutionId,
-    first: Vec<Event>,
+    first: Page<Event, u64>,
 ) -> impl Stream<Item = Result<Bytes, HostError>> {
     enum Next {
-        First(Vec<Event>),
+        First(Page<Event, u64>),
         After(u64),
         Nothing,
     }
     stream::try_unfold((app, Next::First(first)), move |(app, next)| async move {
-        let (opening, events) = match next {
-            Next::First(events) => ("[", events),
+        let (opening, Page { items, next }) = match next {
+            Next::First(page) => ("[", page),
             Next::After(seq) => (",", events_page(&app, id, seq).await?),
             Next::Nothing => return Ok(None),
         };
-        let next = match events.last() {
-            Some(last) if events.len() == EVENTS_PAGE => Next::After(last.seq),
-            Some(_) | None => Next::Nothing,
-        };
-        let json = json(&events);
+        let json = json(&items);
         let inner = &json[1..json.len() - 1];
         // A page that follows a full one may be empty; then there is nothing to part.
         let opening = if inner.is_empty() { "" } else { opening };
-        let closing = if matches!(next, Next::Nothing) { "]" } else { "" };
+        let closing = if next.is_none() { "]" } else { "" };
         let piece = Bytes::from(format!("{opening}{inner}{closing}"));
-        Ok(Some((piece, (app, next))))
+        Ok(Some((piece, (app, next.map_or(Next::Nothing, Next::After)))))
     })
 }
