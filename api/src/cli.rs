@@ -1,6 +1,7 @@
 //! The command line. Each family of commands is a file; this one has the flags they share, and the
 //! exit codes.
 
+mod credentials;
 mod escape;
 mod exec;
 mod interrupt;
@@ -18,10 +19,13 @@ mod session;
 mod table;
 mod template;
 mod template_file;
+mod tenant;
+mod token;
 
 use crate::client::ClientError;
 use crate::error::ErrorCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use credentials::CredentialsError;
 use libs::LibsError;
 use local::LocalError;
 use logging::LogFormat;
@@ -60,7 +64,7 @@ impl From<Exit> for ExitCode {
 
 /// A JavaScript function host on WebAssembly.
 ///
-/// `serve` is the daemon; `template`, `session`, `exec` and `ops` talk to one; `run` and `repl` need
+/// `serve` is the daemon; `template`, `session`, `exec`, `tenant`, `token` and `ops` talk to one; `run` and `repl` need
 /// none.
 #[derive(Debug, Parser)]
 #[command(name = "vm-system", version, max_term_width = 100)]
@@ -74,7 +78,7 @@ struct Cli {
 /// What may stand before or after any command.
 #[derive(Debug, Args)]
 struct GlobalArgs {
-    /// The daemon that `template`, `session`, `exec` and `ops` talk to
+    /// The daemon that `template`, `session`, `exec`, `tenant`, `token` and `ops` talk to
     #[arg(
         long,
         global = true,
@@ -83,7 +87,20 @@ struct GlobalArgs {
         env = "VM_SYSTEM_SERVER_URL"
     )]
     server_url: String,
-    /// The database of `serve`, `ops restore` and `ops verify` (default: vm-system.redb) and `run`
+    /// The token that is shown to the daemon (default: what the credentials file has for its URL)
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "VM_SYSTEM_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+    /// A TOML file of daemons' URLs and the tokens for them, as in "http://127.0.0.1:3210" = "vms_…"
+    /// (default: vm-system/credentials.toml in the user's folder for configuration)
+    #[arg(long, global = true, value_name = "FILE", env = "VM_SYSTEM_CREDENTIALS")]
+    credentials: Option<PathBuf>,
+    /// The database of `serve`, `tenant bootstrap`, `ops restore` and `ops verify` (default: vm-system.redb) and `run`
     /// (default: one that is thrown away); other commands have none
     #[arg(long, global = true, value_name = "FILE")]
     db: Option<PathBuf>,
@@ -109,6 +126,12 @@ enum Command {
     /// Executions: snippets and files run in sessions
     #[command(subcommand)]
     Exec(exec::ExecCommand),
+    /// Tenants: whose templates and sessions there are
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
+    /// Tokens: what lets a client speak for a tenant
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// The daemon itself
     #[command(subcommand)]
     Ops(ops::OpsCommand),
@@ -226,6 +249,8 @@ enum CliError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Libs(#[from] LibsError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     #[error("'{text}' is not a log filter: {reason}")]
     LogFilter { text: String, reason: String },
 }
@@ -263,13 +288,24 @@ fn run_command(cli: Cli) -> Result<Exit, CliError> {
         .build();
     let what = "cannot start the runtime";
     let runtime = runtime.map_err(|source| LocalError::Io { what, source })?;
-    let GlobalArgs { server_url, db, output } = cli.global;
-    let connect = || remote::Remote::new(&server_url, output);
+    let GlobalArgs { server_url, token, credentials, db, output } = cli.global;
+    let connect = || -> Result<_, CliError> {
+        let token = match token {
+            Some(token) => Some(token),
+            None => credentials::token(credentials.as_deref(), &server_url)?,
+        };
+        Ok(remote::Remote::new(&server_url, token.as_deref(), output)?)
+    };
     let exit = match cli.command {
         Command::Serve(args) => runtime.block_on(serve::serve(args, db.as_deref()))?,
         Command::Template(command) => runtime.block_on(command.run(connect()?))?,
         Command::Session(command) => runtime.block_on(command.run(connect()?))?,
         Command::Exec(command) => command.run(&runtime, connect()?)?,
+        Command::Tenant(tenant::TenantCommand::Bootstrap) => {
+            runtime.block_on(tenant::bootstrap(db.as_deref(), output))?
+        }
+        Command::Tenant(command) => runtime.block_on(command.run(connect()?))?,
+        Command::Token(command) => runtime.block_on(command.run(connect()?))?,
         Command::Ops(command) => runtime.block_on(command.run(connect()?, db.as_deref()))?,
         Command::Libs(command) => command.run(output)?,
         Command::Run(args) => runtime.block_on(run::run(args, db.as_deref(), output))?,
@@ -301,7 +337,9 @@ impl CliError {
             Self::Client(ClientError::Unreachable { .. } | ClientError::Protocol { .. }) => {
                 Exit::Unavailable
             }
-            Self::Client(ClientError::Address { .. }) | Self::LogFilter { .. } => Exit::Usage,
+            Self::Client(ClientError::Address { .. } | ClientError::Token)
+            | Self::Credentials(_)
+            | Self::LogFilter { .. } => Exit::Usage,
             Self::Libs(error) => error.exit(),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
 use vm_host::{FileError, HostError, PathError, WorktreeError};
-use vm_storage::StorageError;
+use vm_storage::{StorageError, TenantId};
 
 /// When a client that met a full or failing host may try again, unless the host says otherwise.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -57,6 +57,16 @@ codes! {
     RequestTimeout = REQUEST_TIMEOUT "REQUEST_TIMEOUT",
     /// The body is not said to be JSON.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "UNSUPPORTED_MEDIA_TYPE",
+    /// The request has no token that is taken.
+    Unauthenticated = UNAUTHORIZED "UNAUTHENTICATED",
+    /// The token is not for this, or its tenant is suspended.
+    Forbidden = FORBIDDEN "FORBIDDEN",
+    /// There is no such tenant.
+    TenantNotFound = NOT_FOUND "TENANT_NOT_FOUND",
+    /// Another tenant has this name.
+    TenantExists = CONFLICT "TENANT_EXISTS",
+    /// There is no such token.
+    TokenNotFound = NOT_FOUND "TOKEN_NOT_FOUND",
     /// There is no such template.
     TemplateNotFound = NOT_FOUND "TEMPLATE_NOT_FOUND",
     /// There is no such session.
@@ -180,6 +190,10 @@ impl From<HostError> for ApiError {
             HostError::TemplateNotFound(id) => {
                 of(ErrorCode::TemplateNotFound).with("template_id", id)
             }
+            HostError::TemplateReadOnly(id) => of(ErrorCode::Forbidden).with("template_id", id),
+            HostError::TenantNotFound(id) => of(ErrorCode::TenantNotFound).with("tenant_id", id),
+            HostError::TokenNotFound(id) => of(ErrorCode::TokenNotFound).with("token_id", id),
+            HostError::Entropy(cause) => Self::internal(cause),
             HostError::SessionNotFound(id) => of(ErrorCode::SessionNotFound).with("session_id", id),
             HostError::ExecutionNotFound(id) => {
                 of(ErrorCode::ExecutionNotFound).with("execution_id", id)
@@ -315,7 +329,18 @@ impl From<StorageError> for ApiError {
             StorageError::UnknownSession(id) => {
                 Self::new(ErrorCode::SessionNotFound, message).with("session_id", id)
             }
-            StorageError::TooManyTemplates { limit } => {
+            StorageError::UnknownTenant(id) => {
+                Self::new(ErrorCode::TenantNotFound, message).with("tenant_id", id)
+            }
+            StorageError::TenantNameTaken { name } => {
+                Self::new(ErrorCode::TenantExists, message).with("name", name)
+            }
+            StorageError::LocalTenant => {
+                Self::new(ErrorCode::Forbidden, message).with("tenant_id", TenantId::LOCAL)
+            }
+            StorageError::TooManyTenants { limit }
+            | StorageError::TooManyTokens { limit }
+            | StorageError::TooManyTemplates { limit } => {
                 Self::capacity(message).with("limit", limit)
             }
             StorageError::RecordTooDeep { .. } | StorageError::RecordTooLarge { .. } => {
@@ -339,6 +364,9 @@ impl From<StorageError> for ApiError {
             | StorageError::MissingFolder { .. }
             | StorageError::NotWritable { .. }
             | StorageError::DuplicateTemplate(_)
+            | StorageError::DuplicateTenant(_)
+            | StorageError::TenantNotEmpty(_)
+            | StorageError::UnknownToken(_)
             | StorageError::TemplateRenamed(_)
             | StorageError::ForeignSession { .. }
             | StorageError::ForeignEvent { .. }

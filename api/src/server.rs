@@ -1,7 +1,7 @@
 //! The HTTP server: a listener, a task for each connection, and the routes behind them.
 //!
 //! ```text
-//! accept ── admit (connections.rs) ── serve (connection.rs) ── guard, id, log (service.rs)
+//! accept ── admit (connections.rs) ── serve (connection.rs) ── id, access, log (service.rs)
 //!                                                                   └── routes.rs ── host
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! may idle, the headers and body of a request, the bytes of all bodies together, and how long a
 //! response may wait to be read.
 
+mod access;
 mod activity;
 mod answer;
 mod body;
@@ -21,6 +22,7 @@ mod query;
 mod routes;
 mod service;
 
+pub use access::Access;
 pub use routes::ROUTES;
 
 use connection::Connection;
@@ -63,6 +65,8 @@ pub struct ServerOptions {
     pub idle_timeout: Duration,
     /// How long a client may leave a response unread before its connection is closed.
     pub write_timeout: Duration,
+    /// Who is answered.
+    pub access: Access,
 }
 
 impl Default for ServerOptions {
@@ -74,6 +78,7 @@ impl Default for ServerOptions {
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
+            access: Access::Loopback,
         }
     }
 }

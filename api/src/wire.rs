@@ -5,13 +5,15 @@
 mod artifact;
 mod ops;
 mod request;
+mod tenant;
 
 pub use artifact::{Artifact, ArtifactInput};
 pub use ops::{BackupMade, Compacted, RemovedStats, SessionStats, Stats, StorageStats};
 pub(crate) use request::{
-    AddCapability, AddName, AddStartupFile, CreateSession, CreateTemplate, MakeBackup, Nothing,
-    RunFile, RunSnippet, UpdateTemplate,
+    AddCapability, AddName, AddStartupFile, CreateSession, CreateTemplate, CreateTenant,
+    CreateToken, MakeBackup, Nothing, RunFile, RunSnippet, UpdateTemplate, UpdateTenant,
 };
+pub use tenant::{Tenant, TenantDeleted, Token, TokenMade};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,9 @@ pub struct Template {
     pub created_at: Timestamp,
     /// When it, or a part of it, last changed.
     pub updated_at: Timestamp,
+    /// Whether every tenant may read it and make sessions from it; left out when not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// A template with its parts.
@@ -234,6 +239,7 @@ impl From<vm_storage::Template> for Template {
             libraries: template.libraries,
             created_at: template.created_at,
             updated_at: template.updated_at,
+            shared: template.is_shared,
         }
     }
 }

@@ -345,7 +345,7 @@ impl Artifacts {
 }
 
 /// A hash, as text.
-fn hex(hash: &[u8; 32]) -> String {
+pub(crate) fn hex(hash: &[u8; 32]) -> String {
     hash.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a text cannot fail");
         text

@@ -97,7 +97,7 @@ impl Host {
     /// # Errors
     /// `ExecutionNotFound`, and the states of the store.
     pub async fn cancel_execution(&self, id: ExecutionId) -> Result<Execution, HostError> {
-        if let Some(running) = self.running().find(id) {
+        if let Some(running) = self.running_one(id) {
             running.cancel().await;
         }
         self.execution(id).await

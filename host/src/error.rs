@@ -7,7 +7,8 @@ use crate::programs::ProgramError;
 use crate::secrets::SecretsError;
 use std::time::Duration;
 use vm_storage::{
-    ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId,
+    ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId, TenantId,
+    TokenId,
 };
 
 /// What the host refuses, and why.
@@ -16,6 +17,18 @@ pub enum HostError {
     /// There is no such template.
     #[error("there is no template {0}")]
     TemplateNotFound(TemplateId),
+    /// The template is another tenant's, which shares it.
+    #[error("template {0} is shared by another tenant, and can only be read")]
+    TemplateReadOnly(TemplateId),
+    /// There is no such tenant.
+    #[error("there is no tenant {0}")]
+    TenantNotFound(TenantId),
+    /// There is no such token.
+    #[error("there is no token {0}")]
+    TokenNotFound(TokenId),
+    /// The system gave no randomness for a secret.
+    #[error("the system gave no randomness: {0}")]
+    Entropy(String),
     /// There is no such session.
     #[error("there is no session {0}")]
     SessionNotFound(SessionId),

@@ -256,6 +256,7 @@ impl Run<'_> {
     fn execution(&self, spec: Spec) -> Execution {
         Execution {
             id: ExecutionId::new(),
+            tenant_id: self.slot.session.tenant_id,
             session_id: self.slot.session.id,
             kind: spec.kind,
             input: spec.input,

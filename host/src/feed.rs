@@ -28,7 +28,7 @@ pub struct EventFeed {
 impl Host {
     /// The events of an execution with a `seq` above `after_seq`, as they become durable.
     pub fn follow(&self, execution: ExecutionId, after_seq: u64) -> EventFeed {
-        let durable = self.running().find(execution).map(|running| running.durable());
+        let durable = self.running_one(execution).map(|running| running.durable());
         EventFeed { host: self.clone(), execution, after_seq, durable, is_behind: false }
     }
 
@@ -37,7 +37,7 @@ impl Host {
     /// # Errors
     /// `ExecutionNotFound`, and the states of the store.
     pub async fn execution_ended(&self, id: ExecutionId) -> Result<Execution, HostError> {
-        if let Some(running) = self.running().find(id) {
+        if let Some(running) = self.running_one(id) {
             running.over().await;
         }
         self.execution(id).await

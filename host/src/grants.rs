@@ -67,8 +67,10 @@ pub(crate) fn runtime_options(
         grants: net.iter().map(|config| Arc::new(config.grant())).collect(),
         placeholders: placeholders.into(),
     });
-    let kv = has(KV)
-        .then(|| Kv::new(grantable.storage.clone(), &session.workspace_id, KvConfig::of(template)));
+    let kv = has(KV).then(|| {
+        let workspace = session.tenant_id.workspace(&session.workspace_id);
+        Kv::new(grantable.storage.clone(), &workspace, KvConfig::of(template))
+    });
     RuntimeOptions {
         guest,
         clock: SessionClock::of(session),

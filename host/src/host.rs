@@ -26,9 +26,10 @@ use crate::running::Running;
 use crate::scheduler::Scheduler;
 use crate::secrets::Secrets;
 use crate::startup::{SessionRequest, Startup, blocking};
+use crate::tenancy::Tenancy;
 use crate::typescript::TypeScript;
 use crate::upkeep::keep_up;
-use crate::worktree::Roots;
+use crate::worktree::{Roots, Worktree};
 use detached::Detached;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -36,11 +37,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::MutexGuard;
 use tokio_util::task::TaskTracker;
-use vm_storage::{Limits, Retention, Session, Storage, Swept, TemplateId, TemplateSnapshot};
+use vm_storage::{
+    Limits, Retention, Session, Storage, StorageError, Swept, Template, TemplateId,
+    TemplateSnapshot, TenantId,
+};
 
-/// Sessions and what runs in them. Cheap to clone.
+/// Sessions and what runs in them, as one tenant sees them. Cheap to clone.
 #[derive(Clone)]
-pub struct Host(Arc<Inner>);
+pub struct Host {
+    inner: Arc<Inner>,
+    tenant: TenantId,
+}
 
 struct Inner {
     engine: Engine,
@@ -49,7 +56,11 @@ struct Inner {
     artifacts: Artifacts,
     libraries: Arc<LibraryFolder>,
     roots: Arc<Roots>,
+    tenancy: Tenancy,
+    /// What templates of the local tenant may grant: what the host's user trusts it with.
     grantable: Grantable,
+    /// What those of others may.
+    foreign_grantable: Grantable,
     ceilings: Limits,
     max_resident: u32,
     retention: Retention,
@@ -72,8 +83,8 @@ pub(crate) struct WeakHost(Weak<Inner>);
 
 impl WeakHost {
     pub(crate) fn upgrade(&self) -> Option<Host> {
-        let host = Host(self.0.upgrade()?);
-        (!host.0.stopping.load(Ordering::Acquire)).then_some(host)
+        let host = Host { inner: self.0.upgrade()?, tenant: TenantId::LOCAL };
+        (!host.inner.stopping.load(Ordering::Acquire)).then_some(host)
     }
 }
 
@@ -113,6 +124,13 @@ impl Host {
         let addresses = addresses.collect::<Result<_, _>>().map_err(HostError::Address)?;
         let made = blocking(move || {
             let roots = Roots::open(&worktree_roots)?;
+            let foreign_grantable = Grantable {
+                programs: Arc::default(),
+                network: Arc::new(Network::new(Vec::new())),
+                secrets: Secrets::default(),
+                typescript: typescript.clone(),
+                storage: counted.clone(),
+            };
             let grantable = Grantable {
                 programs: Arc::new(Programs::find(&allowed)?),
                 network: Arc::new(Network::new(addresses)),
@@ -122,21 +140,25 @@ impl Host {
             };
             Ok::<_, HostError>((
                 roots,
-                grantable,
+                (grantable, foreign_grantable),
+                Tenancy::load(&counted)?,
                 Engine::new(&guest, &engine)?,
                 Artifacts::open(artifacts),
                 counted.live_session_count()?,
             ))
         });
-        let (roots, grantable, engine, artifacts, live) = made.await??;
-        let host = Self(Arc::new(Inner {
+        let (roots, grantable, tenancy, engine, artifacts, live) = made.await??;
+        let (grantable, foreign_grantable) = grantable;
+        let inner = Inner {
             engine,
             storage,
             sessions: Registry::new(options.max_sessions, live),
             artifacts,
             libraries: Arc::new(LibraryFolder::open(&options.library_dir)),
             roots: Arc::new(roots),
+            tenancy,
             grantable,
+            foreign_grantable,
             ceilings: options.ceilings,
             max_resident: options.max_resident,
             retention: options.retention,
@@ -151,16 +173,33 @@ impl Host {
             hibernations: AtomicU64::new(0),
             executions_removed: AtomicU64::new(0),
             events_removed: AtomicU64::new(0),
-        }));
-        let weak = || WeakHost(Arc::downgrade(&host.0));
+        };
+        let host = Self { inner: Arc::new(inner), tenant: TenantId::LOCAL };
+        let weak = || WeakHost(Arc::downgrade(&host.inner));
         tokio::spawn(hibernate_idle_sessions(weak(), options.idle_hibernate));
         tokio::spawn(keep_up(weak(), options.upkeep_period));
         Ok(host)
     }
 
+    /// The same host as another tenant sees it: what it makes is that tenant's, and what is another's is
+    /// not there. A host that was started sees as [`TenantId::LOCAL`] does.
+    #[must_use]
+    pub fn within(&self, tenant: TenantId) -> Self {
+        Self { inner: Arc::clone(&self.inner), tenant }
+    }
+
+    /// The tenant that it sees as.
+    pub fn tenant_id(&self) -> TenantId {
+        self.tenant
+    }
+
+    pub(crate) fn tenancy(&self) -> &Tenancy {
+        &self.inner.tenancy
+    }
+
     /// The store the host works on.
     pub fn storage(&self) -> &Storage {
-        &self.0.storage
+        &self.inner.storage
     }
 
     /// Makes a session: runs its template's libraries and startup files, and gives it when it is
@@ -176,7 +215,7 @@ impl Host {
         observer: Option<Observer>,
     ) -> Result<Session, HostError> {
         self.refuse_when_stopping()?;
-        let admission = self.0.scheduler.admit()?;
+        let admission = self.inner.scheduler.admit()?;
         let host = self.clone();
         self.detached(async move {
             let template = host.template(request.template_id).await?;
@@ -186,11 +225,39 @@ impl Host {
         .await
     }
 
+    /// Keeps a new template, as the tenant's own.
+    ///
+    /// # Errors
+    /// Those of [`Storage::create_template`].
+    pub async fn create_template(&self, mut template: Template) -> Result<Template, HostError> {
+        template.tenant_id = self.tenant;
+        self.storage().create_template(template.clone()).await?;
+        Ok(template)
+    }
+
+    /// Changes a template, as [`Storage::update_template`] does.
+    ///
+    /// # Panics
+    /// When `change` does.
+    ///
+    /// # Errors
+    /// What `change` gives; `TemplateNotFound`, and the states of the store.
+    pub async fn update_template<T, E, F>(&self, id: TemplateId, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + From<HostError> + Send + 'static,
+        F: FnOnce(&mut Template) -> Result<T, E> + Send + 'static,
+    {
+        self.own_template(id).await?;
+        self.storage().update_template(id, change).await
+    }
+
     /// Deletes a template; its sessions live on.
     ///
     /// # Errors
-    /// `UnknownTemplate` and the other states of the store.
+    /// `TemplateNotFound`, and the states of the store.
     pub async fn delete_template(&self, id: TemplateId) -> Result<(), HostError> {
+        self.own_template(id).await?;
         self.storage().delete_template(id).await?;
         self.artifacts().forget_template(id).await;
         Ok(())
@@ -198,31 +265,31 @@ impl Host {
 
     /// What templates may grant.
     pub(crate) fn grantable(&self) -> &Grantable {
-        &self.0.grantable
+        if self.tenant.is_local() { &self.inner.grantable } else { &self.inner.foreign_grantable }
     }
 
     /// What a session has of its template's modules and capabilities, here and now.
     pub fn effective(&self, template: &TemplateSnapshot) -> Effective {
-        self.0.grantable.effective(template)
+        self.grantable().effective(template)
     }
 
     /// What strips types.
     pub(crate) fn typescript(&self) -> &TypeScript {
-        &self.0.grantable.typescript
+        &self.inner.grantable.typescript
     }
 
     pub(crate) fn begin_stopping(&self) {
-        self.0.stopping.store(true, Ordering::Release);
-        self.0.tasks.close();
+        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.tasks.close();
     }
 
     /// Everything that must end before the store may be closed.
     pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.0.tasks
+        &self.inner.tasks
     }
 
     pub(crate) fn refuse_when_stopping(&self) -> Result<(), HostError> {
-        if self.0.stopping.load(Ordering::Acquire) { Err(HostError::Stopping) } else { Ok(()) }
+        if self.inner.stopping.load(Ordering::Acquire) { Err(HostError::Stopping) } else { Ok(()) }
     }
 
     /// Runs a future to its end, whether or not its caller waits.
@@ -230,7 +297,7 @@ impl Host {
         &self,
         work: impl Future<Output = Result<R, HostError>> + Send + 'static,
     ) -> Detached<R> {
-        Detached::new(&self.0.tasks, work)
+        Detached::new(&self.inner.tasks, work)
     }
 
     /// The names of the libraries that are installed, sorted.
@@ -244,85 +311,96 @@ impl Host {
 
     /// What no session may pass, whatever its template says.
     pub fn ceilings(&self) -> Limits {
-        self.0.ceilings
+        self.inner.ceilings
     }
 
     /// What the host has done and holds.
     pub fn stats(&self) -> HostStats {
         HostStats {
-            live_sessions: self.0.sessions.live(),
-            held_sessions: self.0.sessions.len(),
-            instances: self.0.engine.places.in_use(),
-            instances_made: self.0.engine.places.taken(),
-            hibernations: self.0.hibernations.load(Ordering::Relaxed),
-            executions_removed: self.0.executions_removed.load(Ordering::Relaxed),
-            events_removed: self.0.events_removed.load(Ordering::Relaxed),
-            executions: self.0.scheduler.admitted(),
-            template_modules_compiled: self.0.artifacts.compiled(),
-            template_images_made: self.0.artifacts.images_made(),
-            page_tracking: self.0.engine.tracking(),
+            live_sessions: self.inner.sessions.live(),
+            held_sessions: self.inner.sessions.len(),
+            instances: self.inner.engine.places.in_use(),
+            instances_made: self.inner.engine.places.taken(),
+            hibernations: self.inner.hibernations.load(Ordering::Relaxed),
+            executions_removed: self.inner.executions_removed.load(Ordering::Relaxed),
+            events_removed: self.inner.events_removed.load(Ordering::Relaxed),
+            executions: self.inner.scheduler.admitted(),
+            template_modules_compiled: self.inner.artifacts.compiled(),
+            template_images_made: self.inner.artifacts.images_made(),
+            page_tracking: self.inner.engine.tracking(),
         }
     }
 
     pub(crate) fn note_hibernated(&self) {
-        self.0.hibernations.fetch_add(1, Ordering::Relaxed);
+        self.inner.hibernations.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note_swept(&self, swept: Swept) {
-        self.0.executions_removed.fetch_add(swept.executions, Ordering::Relaxed);
-        self.0.events_removed.fetch_add(swept.events, Ordering::Relaxed);
+        self.inner.executions_removed.fetch_add(swept.executions, Ordering::Relaxed);
+        self.inner.events_removed.fetch_add(swept.events, Ordering::Relaxed);
     }
 
     pub(crate) fn guest_dir(&self) -> Option<PathBuf> {
-        self.0.guest_dir.clone()
+        self.inner.guest_dir.clone()
     }
 
     pub(crate) fn module_dir(&self) -> Option<PathBuf> {
-        self.0.module_dir.clone()
+        self.inner.module_dir.clone()
     }
 
     pub(crate) fn backup_dir(&self) -> Option<PathBuf> {
-        self.0.backup_dir.clone()
+        self.inner.backup_dir.clone()
     }
 
     /// The right to make a backup.
     pub(crate) async fn backup_turn(&self) -> MutexGuard<'_, ()> {
-        self.0.backing_up.lock().await
+        self.inner.backing_up.lock().await
     }
 
     pub(crate) fn retention(&self) -> Retention {
-        self.0.retention
+        self.inner.retention
     }
 
     pub(crate) fn max_resident(&self) -> usize {
-        self.0.max_resident as usize
+        self.inner.max_resident as usize
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        &self.0.engine
+        &self.inner.engine
     }
 
     pub(crate) fn running(&self) -> &Running {
-        &self.0.running
+        &self.inner.running
     }
 
     pub(crate) fn scheduler(&self) -> &Scheduler {
-        &self.0.scheduler
+        &self.inner.scheduler
     }
 
-    pub(crate) fn roots(&self) -> Arc<Roots> {
-        Arc::clone(&self.0.roots)
+    /// Opens a worktree, if it lies where the tenant's may.
+    ///
+    /// # Errors
+    /// [`WorktreeError`], when it does not, or is no directory that can be opened.
+    pub(crate) async fn worktree(&self, path: String) -> Result<Worktree, HostError> {
+        let (roots, tenant) = (Arc::clone(&self.inner.roots), self.tenancy().find(self.tenant));
+        let is_local = self.tenant.is_local();
+        let open = move || match tenant {
+            _ if is_local => roots.worktree(path.as_ref()),
+            Some(tenant) => Roots::beneath(&tenant.worktree_roots).worktree(path.as_ref()),
+            None => Roots::beneath(&[]).worktree(path.as_ref()),
+        };
+        Ok(blocking(open).await??)
     }
 
     pub(crate) fn sessions(&self) -> &Registry {
-        &self.0.sessions
+        &self.inner.sessions
     }
 
     pub(crate) fn artifacts(&self) -> &Artifacts {
-        &self.0.artifacts
+        &self.inner.artifacts
     }
 
     pub(crate) fn libraries(&self) -> Arc<LibraryFolder> {
-        Arc::clone(&self.0.libraries)
+        Arc::clone(&self.inner.libraries)
     }
 }

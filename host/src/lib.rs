@@ -72,6 +72,7 @@ mod runtime;
 mod scheduler;
 mod secrets;
 mod startup;
+mod tenancy;
 mod typescript;
 #[cfg(test)]
 mod upgrade_tests;
@@ -97,6 +98,7 @@ pub use recorder::Observer;
 pub use scheduler::Concurrency;
 pub use secrets::SecretsError;
 pub use startup::SessionRequest;
+pub use tenancy::{NewToken, Principal, TokenRefused};
 pub use worktree::check_path;
 
 /// Where the unit tests keep compiled code, so that only the first of them compiles the guest.

@@ -27,10 +27,10 @@ pub(crate) use slot::{Awake, Slot};
 
 use crate::error::HostError;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
-use vm_storage::{Session, SessionId, SessionStatus, now};
+use vm_storage::{Session, SessionId, SessionStatus, TenantId, now};
 
 /// Executions that may queue for one session.
 const MAX_QUEUED: usize = 64;
@@ -48,6 +48,8 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// A session that this process holds, or is about to.
 pub(crate) struct LiveSession {
     pub(crate) id: SessionId,
+    /// Whose it is; known once it is loaded.
+    tenant: OnceLock<TenantId>,
     /// `None` until it is loaded.
     slot: Arc<tokio::sync::Mutex<Option<Slot>>>,
     /// [`IDLE`], [`TAKEN`] or [`RETIRED`].
@@ -154,6 +156,7 @@ impl LiveSession {
     fn new(id: SessionId, slot: Option<Slot>, initial: Option<Arc<Session>>) -> Arc<Self> {
         let live = Self {
             id,
+            tenant: initial.as_ref().map(|session| session.tenant_id.into()).unwrap_or_default(),
             slot: Arc::new(tokio::sync::Mutex::new(slot)),
             turn: AtomicU8::new(IDLE),
             turns: Arc::new(Semaphore::new(1)),
@@ -170,6 +173,16 @@ impl LiveSession {
     /// The session as it was when it began to start, if it did so here.
     pub(crate) fn initial(&self) -> Option<Arc<Session>> {
         self.initial.clone()
+    }
+
+    /// Whether it is this tenant's, as far as it is loaded.
+    pub(crate) fn belongs_to(&self, tenant: TenantId) -> bool {
+        self.tenant.get() == Some(&tenant)
+    }
+
+    /// Says whose it is.
+    pub(crate) fn set_tenant(&self, tenant: TenantId) {
+        self.tenant.get_or_init(|| tenant);
     }
 
     /// Lets executions in.

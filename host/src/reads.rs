@@ -7,6 +7,8 @@
 use crate::artifacts::Artifact;
 use crate::error::HostError;
 use crate::host::Host;
+use crate::live::LiveSession;
+use crate::running::RunningExecution;
 use crate::startup::blocking;
 use std::fs::File;
 use std::sync::Arc;
@@ -33,13 +35,26 @@ pub struct Summary {
 }
 
 impl Host {
-    /// One template.
+    /// One template, the tenant's own or one that is shared.
     ///
     /// # Errors
     /// `TemplateNotFound`, and the states of the store.
     pub async fn template(&self, id: TemplateId) -> Result<Template, HostError> {
         let template = self.read(move |storage| storage.template(id)).await?;
-        template.ok_or(HostError::TemplateNotFound(id))
+        let is_seen = |own: &Template| own.tenant_id == self.tenant_id() || own.is_shared;
+        template.filter(is_seen).ok_or(HostError::TemplateNotFound(id))
+    }
+
+    /// One template that the tenant may change.
+    ///
+    /// # Errors
+    /// `TemplateNotFound`, `TemplateReadOnly` for another's that is shared, and the states of the store.
+    pub(crate) async fn own_template(&self, id: TemplateId) -> Result<Template, HostError> {
+        let template = self.template(id).await?;
+        if template.tenant_id != self.tenant_id() {
+            return Err(HostError::TemplateReadOnly(id));
+        }
+        Ok(template)
     }
 
     /// Templates, oldest first.
@@ -50,7 +65,8 @@ impl Host {
         &self,
         page: PageRequest<TemplateId>,
     ) -> Result<Page<Template, TemplateId>, HostError> {
-        self.read(move |storage| storage.templates(page)).await
+        let tenant = self.tenant_id();
+        self.read(move |storage| storage.templates(tenant, page)).await
     }
 
     /// The modules that a template's libraries and startup files were made into, oldest first.
@@ -84,7 +100,8 @@ impl Host {
     pub async fn session(&self, id: SessionId) -> Result<Session, HostError> {
         let starting = self.sessions().get(id).and_then(|live| live.initial());
         let stored = self.read(move |storage| storage.session(id)).await?;
-        match stored.or_else(|| starting.map(|session| (*session).clone())) {
+        let found = stored.or_else(|| starting.map(|session| (*session).clone()));
+        match found.filter(|session| session.tenant_id == self.tenant_id()) {
             Some(session) => self.as_it_is(session).await,
             None => Err(HostError::SessionNotFound(id)),
         }
@@ -100,9 +117,9 @@ impl Host {
         page: PageRequest<SessionId>,
     ) -> Result<Page<Session, SessionId>, HostError> {
         let starting = self.starting();
-        let asked = filter.clone();
+        let (tenant, asked) = (self.tenant_id(), filter.clone());
         let read = self.read(move |storage| {
-            let Page { mut items, next } = storage.sessions(&asked, page)?;
+            let Page { mut items, next } = storage.sessions(tenant, &asked, page)?;
             let in_page = |id: SessionId| {
                 page.cursor.is_none_or(|cursor| id < cursor) && next.is_none_or(|next| id >= next)
             };
@@ -129,10 +146,9 @@ impl Host {
     /// # Errors
     /// The states of the store.
     pub async fn summary(&self) -> Result<Summary, HostError> {
-        let starting = self.starting();
+        let (starting, tenant) = (self.starting(), self.tenant_id());
         let summary = self.read(move |storage| {
-            let mut live_sessions = storage.live_session_count()?;
-            let mut live_session_ids = storage.live_session_ids()?;
+            let (mut live_sessions, mut live_session_ids) = storage.live_session_ids(tenant)?;
             for session in starting {
                 if storage.session(session.id)?.is_none() {
                     live_sessions += 1;
@@ -154,10 +170,17 @@ impl Host {
         self.read(vm_storage::Storage::contents).await
     }
 
-    /// The sessions that are being made, as they were when that began.
+    /// The tenant's sessions that are being made, as they were when that began.
     fn starting(&self) -> Vec<Arc<Session>> {
         let all = self.sessions().all();
-        all.iter().filter(|live| live.is_starting()).filter_map(|live| live.initial()).collect()
+        let own = all.iter().filter(|live| live.belongs_to(self.tenant_id()) && live.is_starting());
+        own.filter_map(|live| live.initial()).collect()
+    }
+
+    /// The tenant's execution of this id that is on its way.
+    pub(crate) fn running_one(&self, id: ExecutionId) -> Option<Arc<RunningExecution>> {
+        let own = |running: &Arc<RunningExecution>| running.execution.tenant_id == self.tenant_id();
+        self.running().find(id).filter(own)
     }
 
     /// One execution; one that runs is found too.
@@ -165,10 +188,11 @@ impl Host {
     /// # Errors
     /// `ExecutionNotFound`, and the states of the store.
     pub async fn execution(&self, id: ExecutionId) -> Result<Execution, HostError> {
-        let running = self.running().find(id);
+        let running = self.running_one(id);
         let stored = self.read(move |storage| storage.execution(id)).await?;
         let found = stored.or_else(|| running.map(|running| running.execution.clone()));
-        found.ok_or(HostError::ExecutionNotFound(id))
+        let own = found.filter(|execution| execution.tenant_id == self.tenant_id());
+        own.ok_or(HostError::ExecutionNotFound(id))
     }
 
     /// Executions of a session, newest first, the one that runs at the head of the first page.
@@ -180,10 +204,13 @@ impl Host {
         session: SessionId,
         page: PageRequest<u64>,
     ) -> Result<Page<Execution, u64>, HostError> {
-        let starting = self.sessions().get(session).is_some_and(|live| live.is_starting());
+        let tenant = self.tenant_id();
+        let is_own = |live: &Arc<LiveSession>| live.is_starting() && live.belongs_to(tenant);
+        let starting = self.sessions().get(session).is_some_and(|live| is_own(&live));
         let running = self.running().of(session).filter(|_| page.cursor.is_none());
         let stored = self.read(move |storage| {
-            let known = starting || storage.session(session)?.is_some();
+            let stored = storage.session(session)?;
+            let known = starting || stored.is_some_and(|stored| stored.tenant_id == tenant);
             if known { storage.executions(session, page).map(Some) } else { Ok(None) }
         });
         let mut page = stored.await?.ok_or(HostError::SessionNotFound(session))?;
@@ -206,10 +233,11 @@ impl Host {
         execution: ExecutionId,
         after_seq: u64,
     ) -> Result<Page<Event, u64>, HostError> {
-        let running = self.running().find(execution).is_some();
+        let (running, tenant) = (self.running_one(execution).is_some(), self.tenant_id());
         let page = PageRequest { limit: MAX_EVENTS, cursor: Some(after_seq) };
         let read = move |storage: &vm_storage::Storage| {
-            storage.events_page(execution, page, MAX_EVENTS_BYTES)
+            let is_own = |execution: &Execution| execution.tenant_id == tenant;
+            storage.events_page(execution, page, MAX_EVENTS_BYTES, is_own)
         };
         match self.read(read).await? {
             None if running => Ok(Page { items: Vec::new(), next: None }),

@@ -68,12 +68,12 @@ impl<'a> Startup<'a> {
         request: SessionRequest,
     ) -> Result<Session, HostError> {
         let reserved = self.host.sessions().reserve()?;
-        let (roots, path) = (self.host.roots(), request.worktree_path.clone());
-        let worktree = blocking(move || roots.worktree(path.as_ref())).await??;
+        let worktree = self.host.worktree(request.worktree_path.clone()).await?;
         let mut snapshot = TemplateSnapshot::from(&template);
         limits::lower(&mut snapshot.settings.limits, &self.host.ceilings());
         let session = Session {
             id: SessionId::new(),
+            tenant_id: self.host.tenant_id(),
             template_id: template.id,
             workspace_id: request.workspace_id,
             base_commit_oid: request.base_commit_oid,
@@ -182,7 +182,7 @@ impl<'a> Startup<'a> {
         for (index, recorded) in startup.iter().enumerate() {
             let is_last = index + 1 == startup.len();
             session.status = if is_last { SessionStatus::Ready } else { SessionStatus::Starting };
-            let (execution, new_events) = recorded.replayed(session.id);
+            let (execution, new_events) = recorded.replayed(&session);
             if let Some(observer) = &self.observer {
                 for event in &new_events {
                     observer(event);
@@ -220,8 +220,9 @@ impl<'a> Startup<'a> {
         session: SessionId,
     ) -> Result<Scripts, HostError> {
         let flags = if snapshot.settings.runtime.strict { script_flags::STRICT } else { 0 };
+        let tenant = self.host.tenant_id();
         if snapshot.libraries.is_empty() && files.is_empty() {
-            return Ok(Scripts { parts: Vec::new(), libraries: 0 });
+            return Ok(Scripts { tenant, parts: Vec::new(), libraries: 0 });
         }
         let max_bytes = limits::memory_bytes(&snapshot.settings.limits);
         let folder = self.host.libraries();
@@ -243,7 +244,7 @@ impl<'a> Startup<'a> {
                 let flags = if *is_module { flags | script_flags::MODULE } else { flags };
                 parts.push(Part { name: path.clone(), source: source.into(), flags });
             }
-            Ok(Scripts { parts, libraries: names.len() })
+            Ok(Scripts { tenant, parts, libraries: names.len() })
         })
         .await?
     }
@@ -272,8 +273,12 @@ impl<'a> Startup<'a> {
             HostError::StartupFile { source, .. } => source.to_string(),
             HostError::StartupMode { .. } | HostError::Library { .. } => error.to_string(),
             HostError::TemplateNotFound(_)
+            | HostError::TemplateReadOnly(_)
             | HostError::SessionNotFound(_)
             | HostError::ExecutionNotFound(_)
+            | HostError::TenantNotFound(_)
+            | HostError::TokenNotFound(_)
+            | HostError::Entropy(_)
             | HostError::SessionNotReady { .. }
             | HostError::SessionBusy(_)
             | HostError::Program(_)

@@ -8,16 +8,13 @@
 use crate::error::HostError;
 use crate::host::{Host, WeakHost};
 use crate::live::Closing;
-use std::collections::HashSet;
 use std::time::Duration;
-use vm_storage::{Page, PageRequest, Session, SessionFilter, SessionId, SessionStatus, now};
+use vm_storage::{PageRequest, Session, SessionId, SessionStatus, now};
 
 /// Sessions whose time may be over that are looked at in one step.
 const SESSIONS_PER_STEP: usize = 256;
 /// Executions and sessions that are looked at in one step because they may be abandoned.
 const UNFINISHED_PER_STEP: usize = 1_024;
-/// Sessions that are looked at in one read because of the images that they began with.
-const SESSIONS_PER_PAGE: usize = 1_000;
 /// Rest between two steps, so that removing much leaves the store to others most of the time.
 const REST: Duration = Duration::from_millis(10);
 
@@ -70,24 +67,7 @@ impl Host {
             return Ok(());
         }
         let storage = self.storage().clone();
-        self.artifacts()
-            .evict(move || {
-                let mut used = HashSet::new();
-                let live = SessionFilter {
-                    statuses: vec![SessionStatus::Starting, SessionStatus::Ready],
-                    template_id: None,
-                };
-                let mut page = PageRequest::first(SESSIONS_PER_PAGE);
-                loop {
-                    let Page { items, next } = storage.sessions(&live, page)?;
-                    used.extend(
-                        items.into_iter().filter_map(|session| Some(session.engine?.image)),
-                    );
-                    let Some(next) = next else { return Ok(used) };
-                    page = PageRequest { cursor: Some(next), ..page };
-                }
-            })
-            .await
+        self.artifacts().evict(move || Ok(storage.images_in_use()?)).await
     }
 
     /// Removes some of what is not kept; gives whether there may be more.
@@ -129,7 +109,8 @@ impl Host {
         match (session.status, session.due_ms(used)) {
             (SessionStatus::Ready, Some(due_ms)) if due_ms > now_ms => Ok(Some(due_ms)),
             (SessionStatus::Ready, Some(_)) => {
-                let Session { id, .. } = self.close(id, Closing::ByTtl).await?;
+                let owner = self.within(session.tenant_id);
+                let Session { id, .. } = owner.close(id, Closing::ByTtl).await?;
                 tracing::info!(session_id = %id, "the session's time to live is over");
                 Ok(None)
             }

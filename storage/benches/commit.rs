@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vm_storage::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionId, ExecutionKind,
     ExecutionStatus, HEAP_PAGE_BYTES, HeapChange, HeapCommit, HeapMemory, HeapPatch, Metrics,
-    Session, SessionId, SessionStatus, Storage, StorageOptions, TemplateId, TemplateSnapshot, now,
+    Session, SessionId, SessionStatus, Storage, StorageOptions, TemplateId, TemplateSnapshot,
+    TenantId, now,
 };
 
 fn session() -> Session {
     Session {
         id: SessionId::new(),
+        tenant_id: TenantId::LOCAL,
         template_id: TemplateId::new(),
         workspace_id: "bench".to_owned(),
         base_commit_oid: "deadbeef".to_owned(),
@@ -63,6 +65,7 @@ impl Owner {
 fn commit(session_id: SessionId) -> ExecutionCommit {
     let execution = Execution {
         id: ExecutionId::new(),
+        tenant_id: TenantId::LOCAL,
         session_id,
         kind: ExecutionKind::Repl,
         input: Some("console.log('a line of output'); 1 + 1".to_owned()),

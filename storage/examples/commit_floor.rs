@@ -13,7 +13,7 @@ use std::time::Instant;
 use vm_storage::{
     Event, EventPayload, Execution, ExecutionCommit, ExecutionId, ExecutionKind, ExecutionStatus,
     HEAP_PAGE_BYTES, HeapChange, HeapCommit, HeapMemory, HeapPatch, Metrics, Session, SessionId,
-    SessionStatus, Storage, StorageOptions, TemplateId, TemplateSnapshot, now,
+    SessionStatus, Storage, StorageOptions, TemplateId, TemplateSnapshot, TenantId, now,
 };
 
 /// Commits of each kind.
@@ -56,6 +56,7 @@ fn patch(round: u64) -> HeapPatch {
 fn commit(session_id: SessionId, follows: u64) -> ExecutionCommit {
     let execution = Execution {
         id: ExecutionId::new(),
+        tenant_id: TenantId::LOCAL,
         session_id,
         kind: ExecutionKind::Repl,
         input: Some("1+1".to_owned()),
@@ -89,6 +90,7 @@ fn commit(session_id: SessionId, follows: u64) -> ExecutionCommit {
 fn session() -> Session {
     Session {
         id: SessionId::new(),
+        tenant_id: TenantId::LOCAL,
         template_id: TemplateId::new(),
         workspace_id: "floor".to_owned(),
         base_commit_oid: "none".to_owned(),

@@ -14,7 +14,7 @@ mod view;
 use crate::{
     ConsoleLevel, Event, EventPayload, Execution, ExecutionCommit, ExecutionId, ExecutionKind,
     ExecutionStatus, Metrics, Session, SessionId, SessionStatus, StorageOptions, TemplateId,
-    TemplateSnapshot, now,
+    TemplateSnapshot, TenantId, now,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +28,7 @@ fn steady() -> StorageOptions {
 fn session() -> Session {
     Session {
         id: SessionId::new(),
+        tenant_id: TenantId::LOCAL,
         template_id: TemplateId::new(),
         workspace_id: "w".to_owned(),
         base_commit_oid: "deadbeef".to_owned(),
@@ -45,6 +46,7 @@ fn session() -> Session {
 fn running(session_id: SessionId) -> Execution {
     Execution {
         id: ExecutionId::new(),
+        tenant_id: TenantId::LOCAL,
         session_id,
         kind: ExecutionKind::Repl,
         input: Some("1+1".to_owned()),

@@ -3,7 +3,7 @@
 //! Invariant: each variant's text is one sentence that names the file or the id it is about.
 //! Which status a client sees is for `api` to say.
 
-use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::id::{ExecutionId, SessionId, TemplateId, TenantId, TokenId};
 use crate::kv::{KvQuota, KvUsage};
 use std::io;
 use std::path::PathBuf;
@@ -63,6 +63,39 @@ pub enum StorageError {
         source: io::Error,
     },
 
+    /// There is no such tenant.
+    #[error("there is no tenant {0}")]
+    UnknownTenant(TenantId),
+    /// A tenant of this id is there already.
+    #[error("tenant {0} exists already")]
+    DuplicateTenant(TenantId),
+    /// Another tenant has this name.
+    #[error("there is a tenant named {name:?} already")]
+    TenantNameTaken {
+        /// The name.
+        name: String,
+    },
+    /// There is no room for another tenant.
+    #[error("there are {limit} tenants, as many as there may be")]
+    TooManyTenants {
+        /// The bound, [`MAX_TENANTS`](crate::MAX_TENANTS).
+        limit: u64,
+    },
+    /// The tenant still owns templates or sessions.
+    #[error("tenant {0} has templates or sessions")]
+    TenantNotEmpty(TenantId),
+    /// The tenant that is there from the beginning stays, and is served.
+    #[error("the local tenant can be neither suspended nor deleted")]
+    LocalTenant,
+    /// There is no such token.
+    #[error("there is no token {0}")]
+    UnknownToken(TokenId),
+    /// There is no room for another token.
+    #[error("there are {limit} tokens, as many as there may be")]
+    TooManyTokens {
+        /// The bound, [`MAX_TOKENS`](crate::MAX_TOKENS).
+        limit: u64,
+    },
     /// There is no such template.
     #[error("there is no template {0}")]
     UnknownTemplate(TemplateId),

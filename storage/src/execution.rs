@@ -11,7 +11,7 @@
 //! Its events are records of their own (`event.rs`).
 
 use crate::event::ValuePayload;
-use crate::id::{ExecutionId, SessionId};
+use crate::id::{ExecutionId, SessionId, TenantId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ use std::collections::BTreeMap;
 pub struct Execution {
     /// Its id.
     pub id: ExecutionId,
+    /// Whose it is: its session's.
+    #[serde(default, skip_serializing_if = "TenantId::is_local")]
+    pub tenant_id: TenantId,
     /// The session it ran in.
     pub session_id: SessionId,
     /// What was run.

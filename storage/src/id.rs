@@ -4,6 +4,7 @@
 //! store rely on it. An id read from a client may be of any version.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
@@ -59,6 +60,10 @@ macro_rules! ids {
 }
 
 ids! {
+    /// Names a [`Tenant`](crate::Tenant).
+    TenantId;
+    /// Names a [`Token`](crate::Token) of a tenant.
+    TokenId;
     /// Names a [`Template`](crate::Template).
     TemplateId;
     /// Names a [`Session`](crate::Session).
@@ -86,4 +91,33 @@ macro_rules! keys {
     )+};
 }
 
-keys!(TemplateId, SessionId, ExecutionId);
+keys!(TenantId, TokenId, TemplateId, SessionId, ExecutionId);
+
+impl TenantId {
+    /// The tenant that is there from the beginning. All that was made before there were others, or
+    /// without auth, is its own.
+    pub const LOCAL: Self = Self(Uuid::nil());
+
+    /// What the keys of one of its workspaces are kept under. No two tenants' are the same: those of
+    /// others than the local one begin with a NUL and their id, and it has one more NUL before a name
+    /// that begins with one.
+    pub fn workspace<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        match (self.is_local(), name.starts_with('\0')) {
+            (true, false) => Cow::Borrowed(name),
+            (true, true) => Cow::Owned(format!("\0{name}")),
+            (false, _) => Cow::Owned(format!("\0{self}\0{name}")),
+        }
+    }
+
+    /// Whether it is [`TenantId::LOCAL`].
+    pub fn is_local(&self) -> bool {
+        *self == Self::LOCAL
+    }
+}
+
+/// Records of before there were tenants name none.
+impl Default for TenantId {
+    fn default() -> Self {
+        Self::LOCAL
+    }
+}

@@ -263,6 +263,9 @@ pub(crate) fn row_key(number: u64, key: &str) -> Vec<u8> {
     [&number.to_be_bytes(), key.as_bytes()].concat()
 }
 
+/// Bytes of a row that are neither of its key nor of its value: its workspace's number, its version.
+pub(crate) const ROW_OVERHEAD: usize = 16;
+
 /// A row of `kv`.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {

@@ -44,6 +44,7 @@ mod session;
 mod storage;
 mod tables;
 mod template;
+mod tenant;
 mod time;
 mod writer;
 
@@ -61,7 +62,7 @@ pub use heap::{
     HEAP_PAGE_BYTES, HeapChange, HeapCommit, HeapMemory, HeapPage, HeapPatch, PagePatch, PageWrite,
     PatchRun, StoredHeap,
 };
-pub use id::{CapabilityId, ExecutionId, SessionId, StartupFileId, TemplateId};
+pub use id::{CapabilityId, ExecutionId, SessionId, StartupFileId, TemplateId, TenantId, TokenId};
 pub use kv::{
     KvCommit, KvEntry, KvList, KvListed, KvQuota, KvReads, KvUsage, KvWrites, MAX_KV_KEY_BYTES,
     MAX_KV_READS, MAX_KV_VALUE_BYTES,
@@ -81,5 +82,6 @@ pub use template::{
     Capability, CapabilityKind, Lifecycle, Limits, Resolver, RuntimeSettings, Settings,
     StartupFile, Template,
 };
+pub use tenant::{Scope, Tenant, TenantStatus, Token};
 pub use time::now;
-pub use writer::{MAX_TEMPLATES, Swept};
+pub use writer::{MAX_TEMPLATES, MAX_TENANTS, MAX_TOKENS, Swept};

@@ -14,7 +14,7 @@
 //! of live ones (`starting`, `ready`) in step with it. A ready session outlives the process: its
 //! heap is stored too (`heap.rs`).
 
-use crate::id::{SessionId, TemplateId};
+use crate::id::{SessionId, TemplateId, TenantId};
 use crate::template::{Capability, Settings, StartupFile, Template};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ use serde::{Deserialize, Serialize};
 pub struct Session {
     /// Its id.
     pub id: SessionId,
+    /// Whose it is; never changes.
+    #[serde(default, skip_serializing_if = "TenantId::is_local")]
+    pub tenant_id: TenantId,
     /// The template it was made from, which may be gone by now.
     pub template_id: TemplateId,
     /// The client's name for the workspace.

@@ -3,9 +3,14 @@
 //! ```text
 //! table               key (big-endian binary)          value
 //! meta                "format"                         u64, FORMAT_VERSION
+//! tenants             tenant id (16)                   Tenant, JSON
+//! tokens              token id (16)                    Token, JSON
 //! templates           template id (16)                 Template, JSON
+//! owned_templates     tenant id (16) template id (16)  -
+//! shared_templates    template id (16)                 -
 //! sessions            session id (16)                  Session, JSON
-//! live_sessions       session id (16)                  -
+//! active_sessions     tenant id (16) session id (16)   -
+//! ended_sessions      tenant id (16) session id (16)   -
 //! starting_sessions   session id (16)                  -
 //! expiring_sessions   Unix ms (8) session id (16)      -
 //! executions          execution id (16)                Execution, JSON
@@ -24,8 +29,9 @@
 //! The rows of heaps are those of `heap/codec.rs`, those of workspaces' keys are drawn in `kv.rs`. What an execution changed in its session's heap
 //! stands in the row that lists the execution, so that a commit touches no page of the file more.
 //!
-//! Invariant: an index row is there exactly when its record says so: `live_sessions` for status
-//! starting or ready, `starting_sessions` for starting, `running_executions` for status running,
+//! Invariant: an index row is there exactly when its record says so: `owned_templates` for every
+//! template, `shared_templates` for shared ones, `active_sessions` for status starting or ready,
+//! `ended_sessions` for the others, `starting_sessions` for starting, `running_executions` for running,
 //! `history` for every execution, with ordinals in the order of first commit. A row of `history`
 //! whose execution is gone stays as long as its patch is needed. `doomed_heaps` and
 //! `purged_sessions` name what background steps have yet to remove; nobody reads it any more. All
@@ -38,7 +44,7 @@
 use crate::database::Fault;
 use crate::error::StorageError;
 use crate::event::{Event, EventPayload};
-use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::id::{ExecutionId, SessionId, TemplateId, TenantId, TokenId};
 use crate::record::{decode, encode};
 use jiff::Timestamp;
 use redb::{
@@ -49,13 +55,15 @@ use std::fmt::Display;
 
 /// The format of the file. Any change to this module's table, or to a record that old records would
 /// not decode into, raises it and adds a step to `database/migrate.rs`.
-pub const FORMAT_VERSION: u64 = 3;
+pub const FORMAT_VERSION: u64 = 4;
 
 /// The one key of [`META`].
 pub(crate) const FORMAT_KEY: &str = "format";
 
 pub(crate) type Id = &'static [u8; 16];
 pub(crate) type Numbered = &'static [u8; 24];
+/// A tenant, and what it owns.
+pub(crate) type Owned = &'static [u8; 32];
 pub(crate) type Record = &'static [u8];
 /// Number, revision, bytes, keys.
 pub(crate) type Workspace = (u64, u64, u64, u64);
@@ -109,9 +117,14 @@ pub(crate) trait CopyTable {
 }
 
 tables! {
+    tenants TENANTS: Id => Record;
+    tokens TOKENS: Id => Record;
     templates TEMPLATES: Id => Record;
+    owned_templates OWNED_TEMPLATES: Owned => ();
+    shared_templates SHARED_TEMPLATES: Id => ();
     sessions SESSIONS: Id => Record;
-    live_sessions LIVE_SESSIONS: Id => ();
+    active_sessions ACTIVE_SESSIONS: Owned => ();
+    ended_sessions ENDED_SESSIONS: Owned => ();
     starting_sessions STARTING_SESSIONS: Id => ();
     expiring_sessions EXPIRING_SESSIONS: Numbered => ();
     executions EXECUTIONS: Id => Record;
@@ -136,6 +149,26 @@ pub(crate) fn get<T: DeserializeOwned>(
         Some(bytes) => Ok(Some(decode(&noun, bytes.value())?)),
         None => Ok(None),
     }
+}
+
+/// The key of what a tenant owns.
+pub(crate) fn owned(tenant: TenantId, own: &[u8; 16]) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(tenant.as_bytes());
+    key[16..].copy_from_slice(own);
+    key
+}
+
+/// The keys of all that a tenant owns, first and last.
+pub(crate) fn all_owned(tenant: TenantId) -> ([u8; 32], [u8; 32]) {
+    (owned(tenant, &[0; 16]), owned(tenant, &[u8::MAX; 16]))
+}
+
+/// What a key that [`owned`] made says is owned.
+pub(crate) fn own_of(key: &[u8; 32]) -> [u8; 16] {
+    let mut own = [0; 16];
+    own.copy_from_slice(&key[16..]);
+    own
 }
 
 /// The key of the `number`th row of an owner.
@@ -230,6 +263,8 @@ fn event_name(execution_id: ExecutionId, seq: u64) -> impl Display {
 /// A noun with a record under its own id; says which one in errors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Noun {
+    Tenant(TenantId),
+    Token(TokenId),
     Template(TemplateId),
     Session(SessionId),
     Execution(ExecutionId),
@@ -238,6 +273,8 @@ pub(crate) enum Noun {
 impl Noun {
     pub(crate) const fn key(&self) -> &[u8; 16] {
         match self {
+            Self::Tenant(id) => id.as_bytes(),
+            Self::Token(id) => id.as_bytes(),
             Self::Template(id) => id.as_bytes(),
             Self::Session(id) => id.as_bytes(),
             Self::Execution(id) => id.as_bytes(),
@@ -248,6 +285,8 @@ impl Noun {
 impl Display for Noun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Tenant(id) => write!(f, "record of tenant {id}"),
+            Self::Token(id) => write!(f, "record of token {id}"),
             Self::Template(id) => write!(f, "record of template {id}"),
             Self::Session(id) => write!(f, "record of session {id}"),
             Self::Execution(id) => write!(f, "record of execution {id}"),

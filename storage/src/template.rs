@@ -3,7 +3,7 @@
 //! Invariant: [`Settings::default`] gives exactly the defaults of the wire contract.
 //! Which engines, modules and libraries exist is for the host to say, not checked here.
 
-use crate::id::{CapabilityId, StartupFileId, TemplateId};
+use crate::id::{CapabilityId, StartupFileId, TemplateId, TenantId};
 use crate::time::now;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,12 @@ const DEFAULT_ENGINE: &str = "javy";
 pub struct Template {
     /// Its id.
     pub id: TemplateId,
+    /// Whose it is; never changes.
+    #[serde(default, skip_serializing_if = "TenantId::is_local")]
+    pub tenant_id: TenantId,
+    /// Whether every tenant may read it and make sessions from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_shared: bool,
     /// A name for people; need not be unique.
     pub name: String,
     /// The engine's name, as the client gave it.
@@ -45,6 +51,8 @@ impl Template {
         let created_at = now();
         Self {
             id: TemplateId::new(),
+            tenant_id: TenantId::LOCAL,
+            is_shared: false,
             name: name.into(),
             engine: DEFAULT_ENGINE.to_owned(),
             is_active: true,

@@ -24,12 +24,14 @@ mod kv;
 mod queue;
 pub(crate) mod request;
 mod sweep;
+mod tenants;
 mod thread;
 pub(crate) mod totals;
 
 pub use apply::MAX_TEMPLATES;
 pub(crate) use queue::Queue;
 pub use sweep::Swept;
+pub use tenants::{MAX_TENANTS, MAX_TOKENS};
 
 use crate::database::{Fault, Slot, panic_text};
 use crate::error::StorageError;

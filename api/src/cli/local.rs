@@ -24,8 +24,8 @@ pub(super) enum LocalError {
     #[error("a capability of the template is wrong: {0}")]
     Capability(#[from] vm_host::ConfigError),
     #[error(
-        "cannot listen on {0}: without auth, which there is not yet, the daemon only serves this \
-         machine; give a loopback address such as 127.0.0.1:3210"
+        "cannot listen on {0}: without auth the daemon only serves this machine; ask for tokens with \
+         --auth, give a loopback address such as 127.0.0.1:3210, or insist with --insecure"
     )]
     Listen(SocketAddr),
     #[error("cannot listen on {address}: {source}")]
@@ -62,6 +62,10 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         | HostError::BackupExists { .. }
         | HostError::Backup(_)
         | HostError::TemplateNotFound(_)
+        | HostError::TemplateReadOnly(_)
+        | HostError::TenantNotFound(_)
+        | HostError::TokenNotFound(_)
+        | HostError::Entropy(_)
         | HostError::SessionNotFound(_)
         | HostError::ExecutionNotFound(_)
         | HostError::SessionNotReady { .. }
@@ -138,7 +142,7 @@ impl Local {
             ..HostOptions::new(options.args.library_dir.clone())
         };
         let host = Host::start(storage, host).await?;
-        host.storage().create_template(template.clone()).await?;
+        let template = host.create_template(template).await?;
         Ok(Self { host, template, worktree, session: OnceLock::new(), _folder: folder })
     }
 

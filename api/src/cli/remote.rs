@@ -36,8 +36,13 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(url: &str, output: Output) -> Result<Self, ClientError> {
-        Ok(Self { client: Client::new(url)?, output })
+    pub(super) fn new(url: &str, token: Option<&str>, output: Output) -> Result<Self, ClientError> {
+        let client = Client::new(url)?;
+        let client = match token {
+            Some(token) => client.with_token(token)?,
+            None => client,
+        };
+        Ok(Self { client, output })
     }
 
     /// Waits for an answer, and shows that it takes long when it does.
@@ -78,7 +83,7 @@ pub(super) fn explained(error: &ClientError) -> String {
             Some("start one with `vm-system serve`, or name another with --server-url")
         }
         ClientError::Protocol { .. } => Some("is --server-url the address of a vm-system daemon?"),
-        ClientError::Address { .. } => None,
+        ClientError::Address { .. } | ClientError::Token => None,
         ClientError::Refused(_) => error.code().and_then(hint),
     };
     match hint {
@@ -115,6 +120,14 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::ArtifactNotFound => {
             Some("`vm-system template list-artifacts TEMPLATE` lists the artifacts")
         }
+        ErrorCode::Unauthenticated => Some(
+            "give a token with --token, VM_SYSTEM_TOKEN or the credentials file; on the daemon's own \
+             machine `vm-system tenant bootstrap` makes the first",
+        ),
+        ErrorCode::Forbidden => Some("`vm-system token create` makes a token of other scopes"),
+        ErrorCode::TenantNotFound => Some("`vm-system tenant list` lists the tenants"),
+        ErrorCode::TokenNotFound => Some("`vm-system token list` lists the tokens"),
+        ErrorCode::TenantExists => Some("give the tenant another name"),
         ErrorCode::BackupExists => Some("give the backup another --name"),
         ErrorCode::CursorExpired => Some("read on with --after-seq from the oldest there is"),
         ErrorCode::Validation

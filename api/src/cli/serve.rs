@@ -3,7 +3,7 @@
 use super::local::{LocalError, backup_dir, cache_dir, guest_dir, module_dir};
 use super::logging::LogFormat;
 use super::{Exit, printer};
-use crate::server::{Server, ServerOptions};
+use crate::server::{Access, Server, ServerOptions};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -22,9 +22,18 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// Address and port; port 0 takes a free one. Only loopback addresses: there is no auth yet
+    /// Address and port; port 0 takes a free one. Without --auth only loopback addresses, unless
+    /// --insecure insists
     #[arg(long, value_name = "ADDR:PORT", default_value_t = default_address(), value_parser = address)]
     listen: SocketAddr,
+    /// Answer only who shows a token, but for /health and /ready; `vm-system tenant bootstrap` makes the
+    /// first
+    #[arg(long)]
+    auth: bool,
+    /// Answer everyone who reaches the address, without a token: they can run what they like in the
+    /// worktrees
+    #[arg(long, conflicts_with = "auth")]
+    insecure: bool,
     /// Folder of the libraries that templates name
     #[arg(long, value_name = "DIR", default_value = super::libs::DEFAULT_FOLDER)]
     library_dir: PathBuf,
@@ -157,9 +166,12 @@ pub(super) struct ServeArgs {
 
 /// Serves until SIGTERM or SIGINT; a second one ends the grace of what still runs.
 pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, LocalError> {
-    if !args.listen.ip().is_loopback() {
-        return Err(LocalError::Listen(args.listen));
-    }
+    let access = match (args.auth, args.insecure) {
+        (true, _) => Access::Tokens,
+        (false, true) => Access::Everyone,
+        (false, false) if args.listen.ip().is_loopback() => Access::Loopback,
+        (false, false) => return Err(LocalError::Listen(args.listen)),
+    };
     raise_descriptor_limit();
     let mut signals = Signals::new()?;
     let _too_large = outlive_file_limits()?;
@@ -177,7 +189,10 @@ pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, Lo
         );
     }
     let host = Host::start(storage, host_options).await?;
-    let server = Server::bind(args.listen, host, server_options(&args)).await;
+    if access == Access::Tokens && host.tokens().is_empty() {
+        tracing::warn!("nobody has a token: stop, and make one with `vm-system tenant bootstrap`");
+    }
+    let server = Server::bind(args.listen, host, server_options(&args, access)).await;
     let listen = |source| LocalError::Bind { address: args.listen, source };
     let server = server.map_err(listen)?;
     let address = server.address().map_err(listen)?;
@@ -252,7 +267,7 @@ fn host_options(args: &ServeArgs, db: &Path) -> HostOptions {
     }
 }
 
-fn server_options(args: &ServeArgs) -> ServerOptions {
+fn server_options(args: &ServeArgs, access: Access) -> ServerOptions {
     let seconds = Duration::from_secs;
     ServerOptions {
         max_body_bytes: args.max_body_kb << 10,
@@ -261,6 +276,7 @@ fn server_options(args: &ServeArgs) -> ServerOptions {
         body_timeout: seconds(args.body_timeout_s),
         idle_timeout: seconds(args.idle_timeout_s),
         write_timeout: seconds(args.write_timeout_s),
+        access,
     }
 }
 

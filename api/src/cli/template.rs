@@ -190,6 +190,9 @@ pub(super) struct UpdateArgs {
     /// Whether snippets are TypeScript
     #[arg(long, value_name = "BOOL")]
     typescript: Option<bool>,
+    /// Whether every tenant may read it and make sessions from it; for who runs the host
+    #[arg(long, value_name = "BOOL")]
+    shared: Option<bool>,
 }
 
 impl TemplateCommand {
@@ -320,7 +323,7 @@ impl UpdateArgs {
             },
             lifecycle: LifecyclePatch { session_ttl_s: limit(self.session_ttl_s) },
         };
-        UpdateTemplate { name: self.name, settings }
+        UpdateTemplate { name: self.name, settings, shared: self.shared }
     }
 }
 

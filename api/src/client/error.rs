@@ -15,6 +15,9 @@ pub enum ClientError {
         /// As it was given.
         url: String,
     },
+    /// The token cannot be sent.
+    #[error("the token has characters that no token has")]
+    Token,
     /// Nothing answers there.
     #[error("no daemon answers at {url}: {source}")]
     Unreachable {
@@ -54,7 +57,10 @@ impl ClientError {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Refused(refusal) => ErrorCode::parse(&refusal.code),
-            Self::Address { .. } | Self::Unreachable { .. } | Self::Protocol { .. } => None,
+            Self::Token
+            | Self::Address { .. }
+            | Self::Unreachable { .. }
+            | Self::Protocol { .. } => None,
         }
     }
 }

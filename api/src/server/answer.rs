@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LINK, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -161,6 +162,10 @@ impl IntoResponse for ApiError {
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs().max(1);
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if self.code == ErrorCode::Unauthenticated {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
         if matches!(self.code, ErrorCode::PayloadTooLarge | ErrorCode::RequestTimeout) {
             // The rest of the body is still on its way, and nobody will read it.

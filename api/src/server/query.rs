@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 use std::time::Duration;
-use vm_storage::{ExecutionId, MAX_LISTED, PageRequest, SessionId, TemplateId};
+use vm_storage::{ExecutionId, MAX_LISTED, PageRequest, SessionId, TemplateId, TenantId, TokenId};
 
 /// Characters of a UUID in its usual form.
 const UUID_LENGTH: usize = 36;
@@ -20,6 +20,14 @@ const UUID_LENGTH: usize = 36;
 pub(super) trait Id: FromStr {
     /// What it is called there.
     const NAME: &'static str;
+}
+
+impl Id for TenantId {
+    const NAME: &'static str = "tenant_id";
+}
+
+impl Id for TokenId {
+    const NAME: &'static str = "token_id";
 }
 
 impl Id for TemplateId {

@@ -1,6 +1,6 @@
 //! The whole API, on one screen; each family of routes is a file.
 //!
-//! Invariant: a route checks what it was given before it asks the host for anything, and all it
+//! Each says first what a client's token must be for. Invariant: a route checks what it was given before it asks the host for anything, and all it
 //! answers is a shape of `wire` or an [`ApiError`].
 
 mod artifacts;
@@ -11,14 +11,18 @@ mod ops;
 mod runtime;
 mod sessions;
 mod templates;
+mod tenants;
+mod tokens;
 
 use super::App;
+use super::access::Needs;
 use crate::error::{ApiError, ErrorCode};
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, on};
 
 macro_rules! routes {
-    ($($method:ident $path:literal => $handler:path;)+) => {
+    ($($scope:ident $method:ident $path:literal => $handler:path;)+) => {
         /// Every route: its method and its path, with the names of its parameters in braces.
         pub const ROUTES: &[(&str, &str)] =
             &[$((stringify!($method), concat!("/api/v1", $path))),+];
@@ -26,7 +30,11 @@ macro_rules! routes {
         /// The routes, and the answers where there is none.
         pub(super) fn router(app: App) -> Router {
             Router::new()
-                $(.route(concat!("/api/v1", $path), on(MethodFilter::$method, $handler)))+
+                $(.route(
+                    concat!("/api/v1", $path),
+                    on(MethodFilter::$method, $handler)
+                        .route_layer(from_fn_with_state(Needs::$scope, Needs::check)),
+                ))+
                 .fallback(no_route)
                 .method_not_allowed_fallback(no_method)
                 .with_state(app)
@@ -35,47 +43,56 @@ macro_rules! routes {
 }
 
 routes! {
-    GET "/health" => runtime::health;
-    GET "/ready" => ops::ready;
-    GET "/runtime/summary" => runtime::summary;
-    GET "/metadata/engines" => runtime::engines;
-    GET "/metadata/modules" => runtime::modules;
-    GET "/metadata/libraries" => runtime::libraries;
+    Nothing GET "/health" => runtime::health;
+    Nothing GET "/ready" => ops::ready;
+    Read GET "/runtime/summary" => runtime::summary;
+    Read GET "/metadata/engines" => runtime::engines;
+    Read GET "/metadata/modules" => runtime::modules;
+    Read GET "/metadata/libraries" => runtime::libraries;
 
-    GET "/templates" => templates::list;
-    POST "/templates" => templates::create;
-    GET "/templates/{template_id}" => templates::get;
-    PATCH "/templates/{template_id}" => templates::update;
-    DELETE "/templates/{template_id}" => templates::delete;
-    GET "/templates/{template_id}/artifacts" => artifacts::list;
-    GET "/templates/{template_id}/artifacts/{hash}" => artifacts::download;
-    GET "/templates/{template_id}/capabilities" => templates::capabilities;
-    POST "/templates/{template_id}/capabilities" => templates::add_capability;
-    GET "/templates/{template_id}/startup-files" => templates::startup_files;
-    POST "/templates/{template_id}/startup-files" => templates::add_startup_file;
-    GET "/templates/{template_id}/modules" => names::modules;
-    POST "/templates/{template_id}/modules" => names::add_module;
-    DELETE "/templates/{template_id}/modules/{name}" => names::remove_module;
-    GET "/templates/{template_id}/libraries" => names::libraries;
-    POST "/templates/{template_id}/libraries" => names::add_library;
-    DELETE "/templates/{template_id}/libraries/{name}" => names::remove_library;
+    Read GET "/templates" => templates::list;
+    Manage POST "/templates" => templates::create;
+    Read GET "/templates/{template_id}" => templates::get;
+    Manage PATCH "/templates/{template_id}" => templates::update;
+    Manage DELETE "/templates/{template_id}" => templates::delete;
+    Read GET "/templates/{template_id}/artifacts" => artifacts::list;
+    Read GET "/templates/{template_id}/artifacts/{hash}" => artifacts::download;
+    Read GET "/templates/{template_id}/capabilities" => templates::capabilities;
+    Manage POST "/templates/{template_id}/capabilities" => templates::add_capability;
+    Read GET "/templates/{template_id}/startup-files" => templates::startup_files;
+    Manage POST "/templates/{template_id}/startup-files" => templates::add_startup_file;
+    Read GET "/templates/{template_id}/modules" => names::modules;
+    Manage POST "/templates/{template_id}/modules" => names::add_module;
+    Manage DELETE "/templates/{template_id}/modules/{name}" => names::remove_module;
+    Read GET "/templates/{template_id}/libraries" => names::libraries;
+    Manage POST "/templates/{template_id}/libraries" => names::add_library;
+    Manage DELETE "/templates/{template_id}/libraries/{name}" => names::remove_library;
 
-    GET "/sessions" => sessions::list;
-    POST "/sessions" => sessions::create;
-    GET "/sessions/{session_id}" => sessions::get;
-    POST "/sessions/{session_id}/close" => sessions::close;
-    DELETE "/sessions/{session_id}" => sessions::remove;
+    Admin GET "/tenants" => tenants::list;
+    Admin POST "/tenants" => tenants::create;
+    Admin GET "/tenants/{tenant_id}" => tenants::get;
+    Admin PATCH "/tenants/{tenant_id}" => tenants::update;
+    Admin DELETE "/tenants/{tenant_id}" => tenants::delete;
+    Manage GET "/tokens" => tokens::list;
+    Manage POST "/tokens" => tokens::create;
+    Manage DELETE "/tokens/{token_id}" => tokens::revoke;
 
-    GET "/executions" => executions::list;
-    POST "/executions/repl" => executions::repl;
-    POST "/executions/run-file" => executions::run_file;
-    GET "/executions/{execution_id}" => executions::get;
-    POST "/executions/{execution_id}/cancel" => executions::cancel;
-    GET "/executions/{execution_id}/events" => events::events;
+    Read GET "/sessions" => sessions::list;
+    Execute POST "/sessions" => sessions::create;
+    Read GET "/sessions/{session_id}" => sessions::get;
+    Execute POST "/sessions/{session_id}/close" => sessions::close;
+    Manage DELETE "/sessions/{session_id}" => sessions::remove;
 
-    GET "/ops/stats" => ops::stats;
-    POST "/ops/backup" => ops::backup;
-    POST "/ops/compact" => ops::compact;
+    Read GET "/executions" => executions::list;
+    Execute POST "/executions/repl" => executions::repl;
+    Execute POST "/executions/run-file" => executions::run_file;
+    Read GET "/executions/{execution_id}" => executions::get;
+    Execute POST "/executions/{execution_id}/cancel" => executions::cancel;
+    Read GET "/executions/{execution_id}/events" => events::events;
+
+    Admin GET "/ops/stats" => ops::stats;
+    Admin POST "/ops/backup" => ops::backup;
+    Admin POST "/ops/compact" => ops::compact;
 }
 
 async fn no_route() -> ApiError {

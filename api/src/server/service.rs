@@ -1,11 +1,12 @@
-//! What every request goes through before and after its route: its id, the guard, the log.
+//! What every request goes through before and after its route: its id, who it speaks for, the log.
 //!
 //! Invariant: every answer that the program makes has `X-Request-Id`, and is logged once, also when
 //! its client went away.
 
+use super::access::Access;
 use super::activity::Activity;
 use super::log::RequestLog;
-use super::{App, guard, routes};
+use super::{App, routes};
 use crate::error::ApiError;
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -23,6 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use uuid::Uuid;
+use vm_host::Host;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -33,11 +35,14 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 #[derive(Clone)]
 pub(super) struct Service {
     router: RouterIntoService<Body>,
+    access: Access,
+    host: Host,
 }
 
 impl Service {
     pub(super) fn new(app: App) -> Self {
-        Self { router: routes::router(app).into_service() }
+        let (access, host) = (app.options.access, app.host.clone());
+        Self { router: routes::router(app).into_service(), access, host }
     }
 
     /// Answers one request.
@@ -52,16 +57,19 @@ impl Service {
             let (head, body) = request.into_parts();
             let id = request_id(&head);
             let log = RequestLog::begin(&head, id.clone(), peer);
-            let mut response = if let Err(refused) = guard::check(&head) {
-                refused.into_response()
-            } else {
-                let request = Request::from_parts(head, Body::new(body));
-                let answer = tower_service::Service::call(&mut self.router, request);
-                // A bug in one route is that request's failure, not the connection's.
-                match AssertUnwindSafe(answer).catch_unwind().await {
-                    Ok(Ok(response)) => response,
-                    Ok(Err(never)) => match never {},
-                    Err(_) => ApiError::internal("a route panicked").into_response(),
+            let admitted = self.access.admit(&self.host, &head);
+            let mut response = match admitted {
+                Err(refused) => refused.into_response(),
+                Ok(principal) => {
+                    let mut request = Request::from_parts(head, Body::new(body));
+                    request.extensions_mut().insert(Arc::new(principal));
+                    let answer = tower_service::Service::call(&mut self.router, request);
+                    // A bug in one route is that request's failure, not the connection's.
+                    match AssertUnwindSafe(answer).catch_unwind().await {
+                        Ok(Ok(response)) => response,
+                        Ok(Err(never)) => match never {},
+                        Err(_) => ApiError::internal("a route panicked").into_response(),
+                    }
                 }
             };
             let headers = response.headers_mut();

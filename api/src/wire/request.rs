@@ -27,6 +27,40 @@ pub(crate) struct UpdateTemplate {
     pub(crate) name: Option<String>,
     #[serde(deserialize_with = "strict_json::object")]
     pub(crate) settings: SettingsPatch,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shared: Option<bool>,
+}
+
+/// A new tenant.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CreateTenant {
+    pub(crate) name: Option<String>,
+    pub(crate) worktree_roots: Option<Vec<String>>,
+}
+
+/// A change of a tenant.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UpdateTenant {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) worktree_roots: Option<Vec<String>>,
+}
+
+/// A new token.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CreateToken {
+    pub(crate) name: Option<String>,
+    pub(crate) scopes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant_id: Option<String>,
 }
 
 /// A new capability of a template.

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use vm_storage::{
     Event, EventPayload, Execution, ExecutionId, ExecutionKind, ExecutionStatus, HostCalls,
-    Metrics, SessionId, now,
+    Metrics, Session, now,
 };
 use wasm_encoder::{CustomSection, Encode, Section};
 use wasmparser::{Parser, Payload};
@@ -95,7 +95,7 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     /// The execution as a session's own, with its events.
-    pub(crate) fn replayed(&self, session_id: SessionId) -> (Execution, Vec<Event>) {
+    pub(crate) fn replayed(&self, session: &Session) -> (Execution, Vec<Event>) {
         let (id, at) = (ExecutionId::new(), now());
         let numbered = (1..).zip(&self.events);
         let event = |(seq, payload): (u64, &EventPayload)| Event {
@@ -107,7 +107,8 @@ impl Recorded {
         let events: Vec<_> = numbered.map(event).collect();
         let execution = Execution {
             id,
-            session_id,
+            tenant_id: session.tenant_id,
+            session_id: session.id,
             kind: ExecutionKind::Startup,
             input: None,
             path: Some(self.path.clone()),

@@ -1,17 +1,19 @@
 //! The scripts of a template, and the keys that their modules are kept under.
 //!
-//! Invariant: scripts, guests, realms or limits that differ have other keys.
+//! Invariant: scripts, tenants, guests, realms or limits that differ have other keys.
 
 use super::manifest::{ArtifactSource, SourceKind};
 use super::replayed::Part;
 use super::{Key, hex};
 use crate::engine::Engine;
 use sha2::{Digest, Sha256};
-use vm_storage::Limits;
+use vm_storage::{Limits, TenantId};
 
 /// The scripts of a template, read, and what a realm is told of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Scripts {
+    /// Whose they are: what is made of them is never served to another.
+    pub(crate) tenant: TenantId,
     /// Libraries, then startup files.
     pub(crate) parts: Vec<Part>,
     pub(crate) libraries: usize,
@@ -36,7 +38,8 @@ impl Scripts {
     /// What the replayed module is kept under.
     pub(super) fn key(&self, guest: &str) -> Key {
         let mut hash = Sha256::new();
-        hash.update(b"template module, replayed, 4\0");
+        hash.update(b"template module, replayed, 5\0");
+        hash.update(self.tenant.as_uuid());
         hash.update(guest);
         hash.update((self.libraries as u64).to_le_bytes());
         for part in &self.parts {

@@ -132,7 +132,7 @@ impl Host {
         source.check_size()?;
         self.refuse_when_stopping()?;
         let entered = self.enter(session, manner.on_busy).await?;
-        let admission = self.0.scheduler.admit()?;
+        let admission = self.inner.scheduler.admit()?;
         let host = self.clone();
         let told = Told { observer: manner.observer, announce };
         Ok(self.detached(async move { host.run(entered, admission, source, told).await }))
@@ -164,9 +164,12 @@ impl Host {
     /// The entry of a session that is starting or ready, loaded if this process does not hold it.
     pub(crate) async fn load(&self, id: SessionId) -> Result<Arc<LiveSession>, HostError> {
         loop {
-            let live = self.0.sessions.entry(id);
+            let live = self.inner.sessions.entry(id);
             if live.is_ready() || live.is_starting() {
-                return Ok(live);
+                if live.belongs_to(self.tenant) {
+                    return Ok(live);
+                }
+                return Err(HostError::SessionNotFound(id));
             }
             let mut slot = live.lock().await;
             if live.is_retired() {
@@ -174,12 +177,18 @@ impl Host {
             }
             if slot.is_none() {
                 match self.stored_ready(id).await {
-                    Ok(session) => *slot = Some(Slot::of(session)),
+                    Ok(session) => {
+                        live.set_tenant(session.tenant_id);
+                        *slot = Some(Slot::of(session));
+                    }
                     Err(error) => {
-                        self.0.sessions.retire(&live);
+                        self.inner.sessions.retire(&live);
                         return Err(error);
                     }
                 }
+            }
+            if !live.belongs_to(self.tenant) {
+                return Err(HostError::SessionNotFound(id));
             }
             live.set_ready();
             drop(slot);
@@ -191,7 +200,8 @@ impl Host {
     /// A session that is ready, as the store has it.
     async fn stored_ready(&self, id: SessionId) -> Result<Session, HostError> {
         let stored = self.read(move |storage| storage.session(id)).await?;
-        let session = stored.ok_or(HostError::SessionNotFound(id))?;
+        let session = stored.filter(|session| session.tenant_id == self.tenant);
+        let session = session.ok_or(HostError::SessionNotFound(id))?;
         let status = match session.status {
             SessionStatus::Ready => return Ok(session),
             // Nobody starts it any more: it failed, and the store could not be told.

@@ -77,11 +77,12 @@ impl Slot {
         if let Some(worktree) = &self.worktree {
             return Ok(Arc::clone(worktree));
         }
-        let (roots, path) = (host.roots(), self.session.worktree_path.clone());
         let session = self.session.id;
         let unavailable = |reason| HostError::WorktreeUnavailable { session, reason };
-        let opened = blocking(move || roots.worktree(path.as_ref())).await?;
-        let worktree = opened.map_err(|error| unavailable(error.to_string()))?;
+        let worktree = match host.worktree(self.session.worktree_path.clone()).await {
+            Err(HostError::Worktree(error)) => return Err(unavailable(error.to_string())),
+            opened => opened?,
+        };
         if self.session.worktree.is_some_and(|identity| identity != worktree.identity()) {
             return Err(unavailable("its path leads to another directory".to_owned()));
         }

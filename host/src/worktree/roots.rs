@@ -10,9 +10,12 @@ use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The folders that worktrees may lie in; without any, they may lie anywhere.
+/// The folders that worktrees may lie in.
 #[derive(Debug)]
-pub(crate) struct Roots(Vec<Root>);
+pub(crate) struct Roots {
+    /// None where they may lie anywhere.
+    folders: Option<Vec<Root>>,
+}
 
 #[derive(Debug)]
 struct Root {
@@ -22,26 +25,36 @@ struct Root {
 }
 
 impl Roots {
-    /// Opens the folders, each by an absolute path or one relative to the current folder.
+    /// Opens the folders, each by an absolute path or one relative to the current folder. Without any,
+    /// worktrees may lie anywhere.
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self, WorktreeError> {
-        let open = |path: &PathBuf| {
-            let refused = |source: io::Error| WorktreeError::from_io(path, source);
-            let given = std::path::absolute(path).map_err(refused)?;
-            let canonical = path.canonicalize().map_err(refused)?;
-            let dir = Dir::open_ambient_dir(&canonical, ambient_authority()).map_err(refused)?;
-            Ok(Root { dir, given, canonical })
+        if paths.is_empty() {
+            return Ok(Self { folders: None });
+        }
+        let folders = paths.iter().map(|path| Root::open(path)).collect::<Result<_, _>>()?;
+        Ok(Self { folders: Some(folders) })
+    }
+
+    /// Opens those of the folders that are there. Without any, there are no worktrees.
+    pub(crate) fn beneath(paths: &[String]) -> Self {
+        let open = |path: &String| match Root::open(path.as_ref()) {
+            Ok(root) => Some(root),
+            Err(error) => {
+                tracing::warn!(%error, "a folder for worktrees cannot be opened");
+                None
+            }
         };
-        Ok(Self(paths.iter().map(open).collect::<Result<_, _>>()?))
+        Self { folders: Some(paths.iter().filter_map(open).collect()) }
     }
 
     /// Opens the worktree at an absolute path, if it lies where one may.
     pub(crate) fn worktree(&self, path: &Path) -> Result<Worktree, WorktreeError> {
-        if self.0.is_empty() || !path.is_absolute() {
+        let Some(folders) = self.folders.as_ref().filter(|_| path.is_absolute()) else {
             return Worktree::open(path);
-        }
+        };
         let outside = || WorktreeError::OutsideRoots { path: path.to_owned() };
         let (root, inside) =
-            self.0.iter().find_map(|root| root.inside(path)).ok_or_else(outside)?;
+            folders.iter().find_map(|root| root.inside(path)).ok_or_else(outside)?;
         // The root itself has no name beneath itself.
         let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
         let refused = |source: io::Error| match Errno::from_io_error(&source) {
@@ -57,6 +70,14 @@ impl Roots {
 }
 
 impl Root {
+    fn open(path: &Path) -> Result<Self, WorktreeError> {
+        let refused = |source: io::Error| WorktreeError::from_io(path, source);
+        let given = std::path::absolute(path).map_err(refused)?;
+        let canonical = path.canonicalize().map_err(refused)?;
+        let dir = Dir::open_ambient_dir(&canonical, ambient_authority()).map_err(refused)?;
+        Ok(Self { dir, given, canonical })
+    }
+
     fn inside<'a>(&self, path: &'a Path) -> Option<(&Self, &'a Path)> {
         let inside = path.strip_prefix(&self.canonical).or_else(|_| path.strip_prefix(&self.given));
         inside.ok().map(|inside| (self, inside))

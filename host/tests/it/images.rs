@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use tokio::sync::Mutex;
 use vm_host::{Artifact, ArtifactForm, Finished, Forms, HostError, InputAnswer, SourceKind};
-use vm_storage::{ExecutionStatus, SessionId, StartupForm, Template};
+use vm_storage::{ExecutionStatus, SessionId, StartupForm, Template, TenantId};
 
 /// Startups that are tried.
 const CASES: u32 = 24;
@@ -192,7 +192,7 @@ async fn check(
     }
     for (test, session) in [(replays, one), (&*begins, other)] {
         test.host.close_session(session).await.unwrap();
-        let mut others = test.host.storage().live_session_ids().unwrap();
+        let mut others = test.host.storage().live_session_ids(TenantId::LOCAL).unwrap().1;
         test.host.close_session(others.pop().unwrap()).await.unwrap();
     }
 }

@@ -4,7 +4,7 @@ use crate::harness::{MAX_SESSIONS, TestHost, console, template, with_startup};
 use vm_host::{FileError, HostError, LibraryError, PathError};
 use vm_storage::{
     EventPayload, Execution, ExecutionErrorCode, ExecutionKind, ExecutionStatus, PageRequest,
-    Session, SessionFilter, SessionId, SessionStatus, Template,
+    Session, SessionFilter, SessionId, SessionStatus, Template, TenantId,
 };
 
 /// The executions of a session, oldest first.
@@ -17,7 +17,12 @@ fn executions(test: &TestHost, session: SessionId) -> Vec<Execution> {
 /// The one session there is.
 fn only_session(test: &TestHost) -> Session {
     let all = PageRequest::first(10);
-    let mut sessions = test.host.storage().sessions(&SessionFilter::default(), all).unwrap().items;
+    let mut sessions = test
+        .host
+        .storage()
+        .sessions(TenantId::LOCAL, &SessionFilter::default(), all)
+        .unwrap()
+        .items;
     assert_eq!(sessions.len(), 1);
     sessions.remove(0)
 }

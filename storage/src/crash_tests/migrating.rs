@@ -3,15 +3,21 @@
 use super::disk::{Dice, Disk, Failure, Operation};
 use super::view::{View, check_inside};
 use super::{commit, over, session, steady};
-use crate::tables::{FORMAT_KEY, KV, KV_WORKSPACES, META};
+use crate::database::migrate::LIVE_SESSIONS;
+use crate::tables::{
+    ACTIVE_SESSIONS, ENDED_SESSIONS, FORMAT_KEY, KV, KV_WORKSPACES, META, OWNED_TEMPLATES,
+    SHARED_TEMPLATES, TENANTS, TOKENS,
+};
 use crate::{Recovery, Storage, StorageError};
 use flate2::read::GzDecoder;
 use std::io::Read;
 
-fn format_1() -> Disk {
-    let packed = include_bytes!("../../../fixtures/databases/format-1.redb.gz");
+const FORMAT_1: &[u8] = include_bytes!("../../../fixtures/databases/format-1.redb.gz");
+const FORMAT_3: &[u8] = include_bytes!("../../../fixtures/databases/format-3.redb.gz");
+
+fn unpacked(packed: &[u8]) -> Disk {
     let mut bytes = Vec::new();
-    GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
+    GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
     Disk::of(bytes)
 }
 
@@ -25,6 +31,13 @@ async fn format_2() -> Disk {
     storage.shutdown().await.unwrap();
     let database = disk.database();
     let txn = database.begin_write().unwrap();
+    txn.open_table(LIVE_SESSIONS).unwrap().insert(session.id.as_bytes(), ()).unwrap();
+    assert!(txn.delete_table(TENANTS).unwrap() && txn.delete_table(TOKENS).unwrap());
+    assert!(
+        txn.delete_table(ACTIVE_SESSIONS).unwrap() && txn.delete_table(ENDED_SESSIONS).unwrap()
+    );
+    assert!(txn.delete_table(OWNED_TEMPLATES).unwrap());
+    assert!(txn.delete_table(SHARED_TEMPLATES).unwrap());
     assert!(txn.delete_table(KV).unwrap() && txn.delete_table(KV_WORKSPACES).unwrap());
     txn.open_table(META).unwrap().insert(FORMAT_KEY, 2).unwrap();
     txn.commit().unwrap();
@@ -47,7 +60,7 @@ async fn seen(disk: &Disk) -> View {
 
 #[tokio::test]
 async fn a_migration_that_is_cut_off_anywhere_is_made_at_the_next_start() {
-    for start in [format_1(), format_2().await] {
+    for start in [unpacked(FORMAT_1), format_2().await, unpacked(FORMAT_3)] {
         cut_off_anywhere(&start).await;
     }
 }

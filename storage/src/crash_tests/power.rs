@@ -4,7 +4,7 @@ use super::disk::{Dice, Disk};
 use super::{commit, running, session, steady};
 use crate::{
     EventPayload, ExecutionErrorCode, ExecutionId, ExecutionStatus, PageRequest, SessionId,
-    SessionStatus, Storage, StorageError, StorageOptions,
+    SessionStatus, Storage, StorageError, StorageOptions, TenantId,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -96,7 +96,7 @@ async fn write(
 
 /// Checks a store that was just opened against what was told of it.
 fn check(storage: &Storage, model: &Model, sessions: &[SessionId], seed: u64) {
-    let live = storage.live_session_ids().unwrap();
+    let live = storage.live_session_ids(TenantId::LOCAL).unwrap().1;
     for id in sessions {
         let session = storage.session(*id).unwrap().expect("it was acknowledged");
         assert_eq!(session.status, SessionStatus::Ready, "seed {seed}");

@@ -3,14 +3,14 @@
 
 use super::disk::Disk;
 use super::script::{PAGES, Pages};
-use crate::tables::{HistoryRow, Snapshot};
+use crate::tables::{HistoryRow, Snapshot, all_owned, own_of, owned};
 use crate::writer::totals::Totals;
 use crate::{
     Event, EventPayload, Execution, ExecutionErrorCode, ExecutionStatus, HEAP_PAGE_BYTES,
     HeapPatch, KvList, KvListed, KvReads, KvUsage, KvWrites, PageRequest, Session, SessionFilter,
-    SessionId, SessionStatus, Storage, StorageError, Template,
+    SessionId, SessionStatus, Storage, StorageError, Template, TenantId,
 };
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 /// What a store shows. What a process left behind looks the same whether it was put right or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +29,8 @@ pub(super) struct View {
 impl View {
     pub(super) fn of(storage: &Storage) -> Result<Self, StorageError> {
         let all = PageRequest::first(1_000);
-        let sessions = storage.sessions(&SessionFilter::default(), all)?.items;
-        let live = storage.live_session_ids()?;
+        let sessions = storage.sessions(TenantId::LOCAL, &SessionFilter::default(), all)?.items;
+        let live = storage.live_session_ids(TenantId::LOCAL)?.1;
         assert_eq!(storage.live_session_count()?, live.len() as u64);
         let (mut executions, mut heaps) = (Vec::new(), Vec::new());
         for session in &sessions {
@@ -40,7 +40,11 @@ impl View {
         }
         for id in &live {
             if let Some(heap) = storage.heap(*id)? {
-                let mut pages = vec![[0; HEAP_PAGE_BYTES]; PAGES];
+                let patched = heap.patches.iter().flat_map(HeapPatch::pages).map(|page| page.page);
+                let numbers = heap.base.iter().map(|(number, _)| *number).chain(patched);
+                // One that a release left has more of them.
+                let count = numbers.max().map_or(0, |last| last as usize + 1).max(PAGES);
+                let mut pages = vec![[0; HEAP_PAGE_BYTES]; count];
                 for (number, page) in &heap.base {
                     pages[*number as usize] = **page;
                 }
@@ -50,7 +54,7 @@ impl View {
                 heaps.push((*id, heap.at, heap.memory.clock_ms, pages));
             }
         }
-        let templates = storage.templates(PageRequest::first(1_000))?.items;
+        let templates = storage.templates(TenantId::LOCAL, PageRequest::first(1_000))?.items;
         let all = KvList { prefix: "", after: None, limit: 1_000, max_bytes: usize::MAX };
         let listed = storage.kv_list("w", all, &KvWrites::new(), &mut KvReads::default())?;
         let keys = (storage.kv_usage("w", "a")?.0, listed);
@@ -129,9 +133,20 @@ pub(super) fn check_inside(disk: &Disk) {
         let (key, record) = row.unwrap();
         let session: Session = serde_json::from_slice(record.value()).unwrap();
         assert_ne!(session.status, SessionStatus::Starting);
-        let is_live = tables.live_sessions.get(key.value()).unwrap().is_some();
+        let is_live =
+            tables.active_sessions.get(&owned(session.tenant_id, key.value())).unwrap().is_some();
         assert_eq!(is_live, session.status == SessionStatus::Ready);
+        let has_ended =
+            tables.ended_sessions.get(&owned(session.tenant_id, key.value())).unwrap().is_some();
+        assert_eq!(has_ended, !is_live);
     }
+    let listed = tables.active_sessions.len().unwrap() + tables.ended_sessions.len().unwrap();
+    assert_eq!(listed, tables.sessions.len().unwrap());
+    let (first, last) = all_owned(TenantId::LOCAL);
+    let own = tables.owned_templates.range::<&[u8; 32]>(&first..=&last).unwrap();
+    let own: Vec<_> = own.map(|row| own_of(row.unwrap().0.value())).collect();
+    let all: Vec<_> = tables.templates.iter().unwrap().map(|row| *row.unwrap().0.value()).collect();
+    assert_eq!(own, all);
 }
 
 /// Checks that a workspace's row says what its keys come to.

@@ -8,7 +8,9 @@
 
 use super::fault;
 use crate::error::StorageError;
-use crate::tables::{FORMAT_KEY, FORMAT_VERSION, META, Tables};
+use crate::record::encode;
+use crate::tables::{FORMAT_KEY, FORMAT_VERSION, META, Noun, Tables};
+use crate::tenant::Tenant;
 use redb::Database;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -58,8 +60,16 @@ pub(crate) fn lay_out(database: &Database) -> Result<(), redb::Error> {
     let mut txn = database.begin_write()?;
     txn.set_two_phase_commit(true);
     txn.open_table(META)?.insert(FORMAT_KEY, FORMAT_VERSION)?;
-    drop(Tables::open(&txn)?);
+    add_local(&mut Tables::open(&txn)?)?;
     txn.commit()?;
+    Ok(())
+}
+
+/// Adds the tenant that is there from the beginning.
+pub(crate) fn add_local(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
+    let local = Tenant::local();
+    let record = encode(&Noun::Tenant(local.id), &local).expect("it is small");
+    tables.tenants.insert(local.id.as_bytes(), record.as_slice())?;
     Ok(())
 }
 

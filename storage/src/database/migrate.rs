@@ -4,20 +4,22 @@
 //! 1   sessions lived in their process: session_executions, no heaps
 //! 2   sessions outlive it: history, heaps and what removes them in the background
 //! 3   workspaces have keys: kv, kv_workspaces
+//! 4   everything belongs to a tenant: tenants, tokens, and indexes by tenant instead of live_sessions
 //! ```
 //!
 //! Invariant: all steps are one transaction, so that a crash leaves the file as it was, for the next
 //! start to migrate. A file of every format there was is among the tests' fixtures.
 
+use super::create::add_local;
 use super::{Fault, fault};
 use crate::error::StorageError;
-use crate::id::{ExecutionId, SessionId};
-use crate::record::encode;
+use crate::id::{ExecutionId, SessionId, TenantId};
+use crate::record::{decode, encode};
 use crate::session::{Session, SessionStatus};
 use crate::tables::{
     DOOMED_HEAPS, EVENTS, EXECUTIONS, EXPIRING_SESSIONS, FORMAT_KEY, FORMAT_VERSION, HEAP_PAGES,
-    HEAPS, HISTORY, HistoryRow, Id, LIVE_SESSIONS, META, Noun, Numbered, PURGED_SESSIONS,
-    RUNNING_EXECUTIONS, SESSIONS, STARTING_SESSIONS, TEMPLATES, TOTALS, Tables, get,
+    HEAPS, HISTORY, HistoryRow, Id, KV, KV_WORKSPACES, META, Noun, Numbered, PURGED_SESSIONS,
+    RUNNING_EXECUTIONS, SESSIONS, STARTING_SESSIONS, TEMPLATES, TOTALS, Tables, get, owned,
 };
 use crate::time::now;
 use crate::writer::durable_write;
@@ -31,6 +33,9 @@ const OLDEST: u64 = 1;
 /// What format 1 had instead of `history`.
 const SESSION_EXECUTIONS: TableDefinition<'_, Numbered, Id> =
     TableDefinition::new("session_executions");
+
+/// What formats 1 to 3 had instead of `active_sessions`.
+pub(crate) const LIVE_SESSIONS: TableDefinition<'_, Id, ()> = TableDefinition::new("live_sessions");
 
 const CLOSED: &str = "the session was live before this version could store its heap";
 
@@ -49,6 +54,7 @@ pub(super) fn migrate(path: &Path, database: &Database, found: u64) -> Result<()
         if found < 2 {
             one_to_two(&txn, &mut tables)?;
         }
+        three_to_four(&txn, &mut tables)?;
         drop(tables);
         txn.open_table(META)?.insert(FORMAT_KEY, FORMAT_VERSION)?;
         txn.commit()?;
@@ -85,6 +91,10 @@ fn check_tables(database: &Database, found: u64) -> Result<(), Fault> {
     txn.open_table(EXPIRING_SESSIONS)?;
     txn.open_table(HEAPS)?;
     txn.open_table(TOTALS)?;
+    if found >= 3 {
+        txn.open_table(KV)?;
+        txn.open_table(KV_WORKSPACES)?;
+    }
     Ok(())
 }
 
@@ -98,7 +108,7 @@ fn one_to_two(txn: &WriteTransaction, tables: &mut Tables<'_>) -> Result<(), Fau
     drop(old);
     txn.delete_table(SESSION_EXECUTIONS)?;
     let mut live = Vec::new();
-    for row in tables.live_sessions.iter()? {
+    for row in txn.open_table(LIVE_SESSIONS)?.iter()? {
         live.push(SessionId::from_bytes(row?.0.value()));
     }
     for id in live {
@@ -114,10 +124,30 @@ fn one_to_two(txn: &WriteTransaction, tables: &mut Tables<'_>) -> Result<(), Fau
     totals.write(tables)
 }
 
+/// Has everything belong to the local tenant.
+fn three_to_four(txn: &WriteTransaction, tables: &mut Tables<'_>) -> Result<(), Fault> {
+    txn.delete_table(LIVE_SESSIONS)?;
+    add_local(tables).map_err(Fault::Engine)?;
+    for row in tables.templates.iter()? {
+        tables.owned_templates.insert(&owned(TenantId::LOCAL, row?.0.value()), ())?;
+    }
+    for row in tables.sessions.iter()? {
+        let (key, record) = row?;
+        let noun = Noun::Session(SessionId::from_bytes(key.value()));
+        let session: Session = decode(&noun, record.value())?;
+        let index = if session.status.is_live() {
+            &mut tables.active_sessions
+        } else {
+            &mut tables.ended_sessions
+        };
+        index.insert(&owned(TenantId::LOCAL, key.value()), ())?;
+    }
+    Ok(())
+}
+
 /// Closes a session whose heap was never stored.
 fn close(tables: &mut Tables<'_>, id: SessionId) -> Result<(), Fault> {
     let noun = Noun::Session(id);
-    tables.live_sessions.remove(id.as_bytes())?;
     if let Some(mut session) = get::<Session>(&tables.sessions, noun)? {
         session.status = SessionStatus::Closed;
         session.closed_at = Some(now());

@@ -19,7 +19,7 @@ use crate::id::{ExecutionId, SessionId};
 use crate::record::encode;
 use crate::session::{Session, SessionStatus};
 use crate::storage::Recovery;
-use crate::tables::{Noun, Snapshot, Tables, encode_event, get, last_number, numbered};
+use crate::tables::{Noun, Snapshot, Tables, encode_event, get, last_number, numbered, owned};
 use crate::time::now;
 use crate::writer::durable_write;
 use crate::writer::totals::Totals;
@@ -109,7 +109,9 @@ pub(crate) fn crash(tables: &mut Tables<'_>, id: SessionId) -> Result<(), Fault>
     session.status = SessionStatus::Crashed;
     session.last_error = Some(CRASHED.to_owned());
     tables.sessions.insert(id.as_bytes(), encode(&noun, &session)?.as_slice())?;
-    tables.live_sessions.remove(id.as_bytes())?;
+    let owned = owned(session.tenant_id, id.as_bytes());
+    tables.active_sessions.remove(&owned)?;
+    tables.ended_sessions.insert(&owned, ())?;
     tables.starting_sessions.remove(id.as_bytes())?;
     tables.doomed_heaps.insert(id.as_bytes(), ())?;
     Ok(())

@@ -9,15 +9,19 @@ use crate::database::Fault;
 use crate::error::StorageError;
 use crate::event::Event;
 use crate::execution::Execution;
-use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::id::{ExecutionId, SessionId, TemplateId, TenantId, TokenId};
 use crate::record::decode;
 use crate::session::{Session, SessionFilter};
 use crate::tables::{
-    HistoryRow, Noun, Snapshot, decode_event, due_key, due_of, get, number_of, numbered,
+    HistoryRow, Noun, Snapshot, all_owned, decode_event, due_key, due_of, get, number_of, numbered,
+    own_of, owned,
 };
 use crate::template::Template;
+use crate::tenant::{Tenant, Token};
 use crate::writer::totals::Totals;
 use redb::{ReadableTable, ReadableTableMetadata};
+use std::collections::HashSet;
+use std::iter;
 use std::ops::Bound;
 
 /// The most templates, sessions or executions of one page of a list: some 2 MB of answer.
@@ -91,19 +95,59 @@ impl Storage {
         self.read(|snapshot| get(&snapshot.templates, Noun::Template(id)))
     }
 
-    /// Templates, oldest first.
+    /// One tenant, or `None` where there is none of this id.
+    pub fn tenant(&self, id: TenantId) -> Result<Option<Tenant>, StorageError> {
+        self.read(|snapshot| get(&snapshot.tenants, Noun::Tenant(id)))
+    }
+
+    /// All tenants, oldest first: at most [`MAX_TENANTS`](crate::MAX_TENANTS).
+    pub fn tenants(&self) -> Result<Vec<Tenant>, StorageError> {
+        self.read(|snapshot| {
+            let rows = snapshot.tenants.iter()?.map(|row| {
+                let (key, record) = row?;
+                let id = TenantId::from_bytes(key.value());
+                Ok(decode(&Noun::Tenant(id), record.value())?)
+            });
+            rows.collect()
+        })
+    }
+
+    /// All tokens of all tenants, oldest first: at most [`MAX_TOKENS`](crate::MAX_TOKENS).
+    pub fn tokens(&self) -> Result<Vec<Token>, StorageError> {
+        self.read(|snapshot| {
+            let rows = snapshot.tokens.iter()?.map(|row| {
+                let (key, record) = row?;
+                let id = TokenId::from_bytes(key.value());
+                Ok(decode(&Noun::Token(id), record.value())?)
+            });
+            rows.collect()
+        })
+    }
+
+    /// Templates of a tenant, and those that are shared, oldest first.
     pub fn templates(
         &self,
+        tenant: TenantId,
         page: PageRequest<TemplateId>,
     ) -> Result<Page<Template, TemplateId>, StorageError> {
         let after = page.cursor.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
         self.read(|snapshot| {
-            let range = (after.as_ref(), Bound::Unbounded);
-            let rows = snapshot.templates.range::<&[u8; 16]>(range)?.map(|row| {
-                let (key, record) = row?;
-                let id = TemplateId::from_bytes(key.value());
-                Ok((id, Some(decode(&Noun::Template(id), record.value())?)))
-            });
+            let (first, last) = all_owned(tenant);
+            let from = match after {
+                Bound::Excluded(id) => Bound::Excluded(owned(tenant, &id)),
+                Bound::Included(_) | Bound::Unbounded => Bound::Included(first),
+            };
+            let own = (from, Bound::Included(last));
+            let own = snapshot.owned_templates.range::<&[u8; 32]>(as_refs(&own))?;
+            let own = own.map(|row| Ok(own_of(row?.0.value())));
+            let shared = (after.as_ref(), Bound::Unbounded);
+            let shared = snapshot.shared_templates.range::<&[u8; 16]>(shared)?;
+            let shared = shared.map(|row| Ok(*row?.0.value()));
+            let rows =
+                merged(own, shared, |own, shared| own < shared).map(|id: Result<_, Fault>| {
+                    let id = TemplateId::from_bytes(&id?);
+                    Ok((id, get(&snapshot.templates, Noun::Template(id))?))
+                });
             paged(rows, page.limit)
         })
     }
@@ -113,42 +157,73 @@ impl Storage {
         self.read(|snapshot| get(&snapshot.sessions, Noun::Session(id)))
     }
 
-    /// Sessions, newest first. A filter for live sessions walks only those.
+    /// Sessions of a tenant, newest first. A filter for live sessions walks only those.
     pub fn sessions(
         &self,
+        tenant: TenantId,
         filter: &SessionFilter,
         page: PageRequest<SessionId>,
     ) -> Result<Page<Session, SessionId>, StorageError> {
         let before = page.cursor.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
-        let range = (Bound::Unbounded, before.as_ref());
-        let accepted = |session: Option<Session>| session.filter(|found| filter.accepts(found));
+        let (first, last) = all_owned(tenant);
+        let to = match before {
+            Bound::Excluded(id) => Bound::Excluded(owned(tenant, &id)),
+            Bound::Included(_) | Bound::Unbounded => Bound::Included(last),
+        };
+        let range = (Bound::Included(first), to);
         self.read(|snapshot| {
+            let accepted = |id: Result<[u8; 16], Fault>| {
+                let id = SessionId::from_bytes(&id?);
+                let session: Option<Session> = get(&snapshot.sessions, Noun::Session(id))?;
+                Ok((id, session.filter(|found| filter.accepts(found))))
+            };
+            let active = snapshot.active_sessions.range::<&[u8; 32]>(as_refs(&range))?.rev();
+            let active = active.map(|row| Ok(own_of(row?.0.value())));
             if filter.is_for_live_ones() {
-                let rows = snapshot.live_sessions.range::<&[u8; 16]>(range)?.rev().map(|row| {
-                    let id = SessionId::from_bytes(row?.0.value());
-                    Ok((id, accepted(get(&snapshot.sessions, Noun::Session(id))?)))
-                });
-                return paged(rows, page.limit);
+                return paged(active.map(accepted), page.limit);
             }
-            let rows = snapshot.sessions.range::<&[u8; 16]>(range)?.rev().map(|row| {
-                let (key, record) = row?;
-                let id = SessionId::from_bytes(key.value());
-                Ok((id, accepted(Some(decode(&Noun::Session(id), record.value())?))))
-            });
-            paged(rows, page.limit)
+            let ended = snapshot.ended_sessions.range::<&[u8; 32]>(as_refs(&range))?.rev();
+            let ended = ended.map(|row| Ok(own_of(row?.0.value())));
+            let all = merged(active, ended, |active, ended| active > ended);
+            paged(all.map(accepted), page.limit)
         })
     }
 
-    /// How many sessions are `starting` or `ready`; costs the same however many there are.
+    /// How many sessions are `starting` or `ready`, of all tenants; costs the same however many there are.
     pub fn live_session_count(&self) -> Result<u64, StorageError> {
-        self.read(|snapshot| Ok(snapshot.live_sessions.len()?))
+        self.read(|snapshot| Ok(snapshot.active_sessions.len()?))
     }
 
-    /// Which sessions are `starting` or `ready`, sorted; the first [`MAX_LIVE_IDS`] of them.
-    pub fn live_session_ids(&self) -> Result<Vec<SessionId>, StorageError> {
+    /// How many sessions of a tenant are `starting` or `ready`, and which, sorted; the first
+    /// [`MAX_LIVE_IDS`] of them.
+    pub fn live_session_ids(
+        &self,
+        tenant: TenantId,
+    ) -> Result<(u64, Vec<SessionId>), StorageError> {
+        let (first, last) = all_owned(tenant);
         self.read(|snapshot| {
-            let rows = snapshot.live_sessions.iter()?.take(MAX_LIVE_IDS);
-            rows.map(|row| Ok(SessionId::from_bytes(row?.0.value()))).collect()
+            let (mut count, mut ids) = (0, Vec::new());
+            for row in snapshot.active_sessions.range::<&[u8; 32]>(&first..=&last)? {
+                count += 1;
+                if ids.len() < MAX_LIVE_IDS {
+                    ids.push(SessionId::from_bytes(&own_of(row?.0.value())));
+                }
+            }
+            Ok((count, ids))
+        })
+    }
+
+    /// The images that sessions which are `starting` or `ready` began with, of all tenants, by their
+    /// hashes.
+    pub fn images_in_use(&self) -> Result<HashSet<String>, StorageError> {
+        self.read(|snapshot| {
+            let mut images = HashSet::new();
+            for row in snapshot.active_sessions.iter()? {
+                let id = SessionId::from_bytes(&own_of(row?.0.value()));
+                let session: Option<Session> = get(&snapshot.sessions, Noun::Session(id))?;
+                images.extend(session.and_then(|session| Some(session.engine?.image)));
+            }
+            Ok(images)
         })
     }
 
@@ -224,12 +299,12 @@ impl Storage {
         limit: usize,
     ) -> Result<Option<Vec<Event>>, StorageError> {
         let page = PageRequest { limit, cursor: Some(after_seq) };
-        Ok(self.events_page(execution_id, page, usize::MAX)?.map(|page| page.items))
+        Ok(self.events_page(execution_id, page, usize::MAX, |_| true)?.map(|page| page.items))
     }
 
     /// Events of an execution behind the one of the cursor, in order. A page ends with the event that
     /// makes its records have so many bytes; events are as large as scripts like. `None` for an execution
-    /// that is not there.
+    /// that is not there, and for one that `is_wanted` does not want.
     ///
     /// # Errors
     /// [`StorageError::EventsExpired`] when some of them are not kept any more, or the states of
@@ -239,11 +314,12 @@ impl Storage {
         execution_id: ExecutionId,
         page: PageRequest<u64>,
         max_bytes: usize,
+        is_wanted: impl FnOnce(&Execution) -> bool,
     ) -> Result<Option<Page<Event, u64>>, StorageError> {
         let (after_seq, limit) = (page.cursor.unwrap_or(0), page.limit.min(MAX_EVENTS_READ));
         let owner = execution_id.as_bytes();
         self.read(|snapshot| {
-            let Some(execution) = execution(snapshot, execution_id)? else {
+            let Some(execution) = execution(snapshot, execution_id)?.filter(is_wanted) else {
                 return Ok(None);
             };
             let Some(first) = after_seq.checked_add(1) else {
@@ -289,7 +365,7 @@ impl Storage {
             Ok(Contents {
                 templates: snapshot.templates.len()?,
                 sessions: snapshot.sessions.len()?,
-                live_sessions: snapshot.live_sessions.len()?,
+                live_sessions: snapshot.active_sessions.len()?,
                 executions: snapshot.executions.len()?,
                 events: snapshot.events.len()?,
                 execution_bytes: totals.executions.0,
@@ -331,6 +407,33 @@ fn paged<T, C: Copy>(
         items.extend(item);
     }
     Ok(Page { items, next: None })
+}
+
+/// The items of two iterators that are each in an order, in that order; one that both have once.
+fn merged<T: PartialEq, E>(
+    one: impl Iterator<Item = Result<T, E>>,
+    other: impl Iterator<Item = Result<T, E>>,
+    comes_before: impl Fn(&T, &T) -> bool,
+) -> impl Iterator<Item = Result<T, E>> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(Ok(first)), Some(Ok(second))) => {
+            if first == second {
+                other.next();
+                one.next()
+            } else if comes_before(first, second) {
+                one.next()
+            } else {
+                other.next()
+            }
+        }
+        (Some(_), Some(Ok(_)) | None) => one.next(),
+        (_, _) => other.next(),
+    })
+}
+
+fn as_refs<T>((from, to): &(Bound<T>, Bound<T>)) -> (Bound<&T>, Bound<&T>) {
+    (from.as_ref(), to.as_ref())
 }
 
 /// An execution whose session was not purged.

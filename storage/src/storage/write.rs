@@ -8,15 +8,14 @@ use crate::error::StorageError;
 use crate::event::Event;
 use crate::execution::Execution;
 use crate::heap::{HeapChange, HeapCommit, HeapMemory, PageWrite};
-use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::id::{ExecutionId, SessionId, TemplateId, TenantId, TokenId};
 use crate::kv::KvCommit;
-use crate::record::encode;
 use crate::retention::Retention;
 use crate::session::Session;
-use crate::tables::Noun;
 use crate::template::Template;
+use crate::tenant::{Tenant, Token};
 use crate::writer::Swept;
-use crate::writer::request::{PreparedExecution, PreparedSession, Work};
+use crate::writer::request::{Change, PreparedExecution, PreparedSession, PreparedTemplate, Work};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tokio::sync::oneshot;
@@ -40,11 +39,10 @@ impl Storage {
     /// Keeps a new template with all its parts.
     ///
     /// # Errors
-    /// `DuplicateTemplate`, `TooManyTemplates`, a record bound, or the state of the store.
+    /// `DuplicateTemplate`, `UnknownTenant`, `TooManyTemplates`, a record bound, or the state of the store.
     pub async fn create_template(&self, template: Template) -> Result<(), StorageError> {
-        let id = template.id;
-        let record = encode(&Noun::Template(id), &template)?;
-        self.queue.ask(&self.slot, Work::CreateTemplate { id, record }).await.map(drop)
+        let template = PreparedTemplate::of(&template)?;
+        self.queue.ask(&self.slot, Work::CreateTemplate(template)).await.map(drop)
     }
 
     /// Changes a template, atomically against every other write; gives what `change` gives.
@@ -64,20 +62,83 @@ impl Storage {
         E: From<StorageError> + Send + 'static,
         F: FnOnce(&mut Template) -> Result<T, E> + Send + 'static,
     {
+        self.change(change, |change| Work::UpdateTemplate { id, change }).await
+    }
+
+    /// Has the writer make a change, and gives what that gives.
+    async fn change<R, T, E>(
+        &self,
+        change: impl FnOnce(&mut R) -> Result<T, E> + Send + 'static,
+        work: impl FnOnce(Change<R>) -> Work,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
         let (sender, mut outcome) = oneshot::channel::<Result<Result<T, E>, Box<dyn Any + Send>>>();
-        let change = Box::new(move |template: &mut Template| {
-            let result = catch_unwind(AssertUnwindSafe(|| change(template)));
+        let change = Box::new(move |record: &mut R| {
+            let result = catch_unwind(AssertUnwindSafe(|| change(record)));
             let keep = matches!(result, Ok(Ok(_)));
             // The caller may have gone; what it asked for is carried out all the same.
             drop(sender.send(result));
             keep
         });
-        self.queue.ask(&self.slot, Work::UpdateTemplate { id, change }).await?;
+        self.queue.ask(&self.slot, work(change)).await?;
         match outcome.try_recv().expect("checked by the writer: an answer of Ok follows the change")
         {
             Ok(result) => result,
             Err(panic) => resume_unwind(panic),
         }
+    }
+
+    /// Keeps a new tenant.
+    ///
+    /// # Errors
+    /// `DuplicateTenant`, `TenantNameTaken`, `TooManyTenants`, or the state of the store.
+    pub async fn create_tenant(&self, tenant: Tenant) -> Result<(), StorageError> {
+        self.queue.ask(&self.slot, Work::CreateTenant(tenant)).await.map(drop)
+    }
+
+    /// Changes a tenant, as [`Storage::update_template`] does a template.
+    ///
+    /// # Panics
+    /// When `change` does.
+    ///
+    /// # Errors
+    /// What `change` gives; `UnknownTenant`, `TenantNameTaken`, `LocalTenant` for what that one may not
+    /// be, or the state of the store.
+    pub async fn update_tenant<T, E, F>(&self, id: TenantId, change: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        F: FnOnce(&mut Tenant) -> Result<T, E> + Send + 'static,
+    {
+        self.change(change, |change| Work::UpdateTenant { id, change }).await
+    }
+
+    /// Removes a tenant that owns no templates and sessions, its tokens first, then its workspaces' keys.
+    ///
+    /// # Errors
+    /// `UnknownTenant`, `TenantNotEmpty`, `LocalTenant`, or the state of the store.
+    pub async fn delete_tenant(&self, id: TenantId) -> Result<(), StorageError> {
+        while self.queue.ask(&self.slot, Work::DeleteTenant { id }).await?.swept.is_unfinished() {}
+        Ok(())
+    }
+
+    /// Keeps a new token.
+    ///
+    /// # Errors
+    /// `UnknownTenant`, `TooManyTokens`, a record bound, or the state of the store.
+    pub async fn create_token(&self, token: Token) -> Result<(), StorageError> {
+        self.queue.ask(&self.slot, Work::CreateToken(token)).await.map(drop)
+    }
+
+    /// Removes a token.
+    ///
+    /// # Errors
+    /// `UnknownToken`, or the state of the store.
+    pub async fn delete_token(&self, id: TokenId) -> Result<(), StorageError> {
+        self.queue.ask(&self.slot, Work::DeleteToken { id }).await.map(drop)
     }
 
     /// Removes a template with all its parts.

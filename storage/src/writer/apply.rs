@@ -6,8 +6,9 @@
 
 use super::heap::{base, change_heap, check_heap};
 use super::kv::CheckedKv;
-use super::request::{Done, PreparedExecution, PreparedSession, TemplateChange, Work};
+use super::request::{Change, Done, PreparedExecution, PreparedSession, PreparedTemplate, Work};
 use super::sweep::sweep;
+use super::tenants;
 use super::totals::Totals;
 use crate::database::Fault;
 use crate::database::recover::{crash, stop};
@@ -17,12 +18,12 @@ use crate::id::{ExecutionId, SessionId, TemplateId};
 use crate::record::encode;
 use crate::session::{Session, SessionStatus};
 use crate::tables::{
-    HistoryRow, Noun, Tables, all_of, due_key, get, last_number, number_of, numbered,
+    HistoryRow, Noun, Tables, all_of, due_key, get, last_number, number_of, numbered, owned,
 };
 use crate::template::Template;
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::ReadableTable;
 
-/// How many templates there may be: they are made by people, and the writer counts them.
+/// How many templates a tenant may have: they are made by people, and the writer counts them.
 pub const MAX_TEMPLATES: u64 = 10_000;
 
 /// Whether a request changed anything.
@@ -39,7 +40,15 @@ pub(crate) fn apply(
     work: Work,
 ) -> Result<(Effect, Done), Fault> {
     let effect = match work {
-        Work::CreateTemplate { id, record } => create_template(tables, id, &record),
+        Work::CreateTenant(tenant) => tenants::create(tables, &tenant),
+        Work::UpdateTenant { id, change } => tenants::update(tables, id, change),
+        Work::DeleteTenant { id } => {
+            let swept = tenants::delete(tables, id)?;
+            return Ok((Effect::Written, Done { swept, ..Done::default() }));
+        }
+        Work::CreateToken(token) => tenants::create_token(tables, &token),
+        Work::DeleteToken { id } => tenants::delete_token(tables, id),
+        Work::CreateTemplate(template) => create_template(tables, &template),
         Work::UpdateTemplate { id, change } => update_template(tables, id, change),
         Work::DeleteTemplate { id } => delete_template(tables, id),
         Work::PutSession(session) => put_session(tables, totals, session),
@@ -59,44 +68,58 @@ pub(crate) fn apply(
     Ok((effect?, Done::default()))
 }
 
-fn create_template(
-    tables: &mut Tables<'_>,
-    id: TemplateId,
-    record: &[u8],
-) -> Result<Effect, Fault> {
+fn create_template(tables: &mut Tables<'_>, template: &PreparedTemplate) -> Result<Effect, Fault> {
+    let PreparedTemplate { id, tenant, is_shared, ref record } = *template;
+    tenants::check(tables, tenant)?;
     if tables.templates.get(id.as_bytes())?.is_some() {
         return Err(StorageError::DuplicateTemplate(id).into());
     }
-    if tables.templates.len()? >= MAX_TEMPLATES {
+    if tenants::count(&tables.owned_templates, tenant, MAX_TEMPLATES)? >= MAX_TEMPLATES {
         return Err(StorageError::TooManyTemplates { limit: MAX_TEMPLATES }.into());
     }
-    tables.templates.insert(id.as_bytes(), record)?;
+    tables.templates.insert(id.as_bytes(), record.as_slice())?;
+    tables.owned_templates.insert(&owned(tenant, id.as_bytes()), ())?;
+    share_template(tables, id, is_shared)?;
     Ok(Effect::Written)
 }
 
 fn update_template(
     tables: &mut Tables<'_>,
     id: TemplateId,
-    change: TemplateChange,
+    change: Change<Template>,
 ) -> Result<Effect, Fault> {
     let noun = Noun::Template(id);
     let mut template: Template =
         get(&tables.templates, noun)?.ok_or(StorageError::UnknownTemplate(id))?;
+    let owner = template.tenant_id;
     if !change(&mut template) {
         return Ok(Effect::Nothing);
     }
-    if template.id != id {
+    if template.id != id || template.tenant_id != owner {
         return Err(StorageError::TemplateRenamed(id).into());
     }
     tables.templates.insert(id.as_bytes(), encode(&noun, &template)?.as_slice())?;
+    share_template(tables, id, template.is_shared)?;
     Ok(Effect::Written)
 }
 
-fn delete_template(tables: &mut Tables<'_>, id: TemplateId) -> Result<Effect, Fault> {
-    match tables.templates.remove(id.as_bytes())? {
-        Some(_) => Ok(Effect::Written),
-        None => Err(StorageError::UnknownTemplate(id).into()),
+fn share_template(tables: &mut Tables<'_>, id: TemplateId, is_shared: bool) -> Result<(), Fault> {
+    if is_shared {
+        tables.shared_templates.insert(id.as_bytes(), ())?;
+    } else {
+        tables.shared_templates.remove(id.as_bytes())?;
     }
+    Ok(())
+}
+
+fn delete_template(tables: &mut Tables<'_>, id: TemplateId) -> Result<Effect, Fault> {
+    let noun = Noun::Template(id);
+    let template: Template =
+        get(&tables.templates, noun)?.ok_or(StorageError::UnknownTemplate(id))?;
+    tables.templates.remove(id.as_bytes())?;
+    tables.owned_templates.remove(&owned(template.tenant_id, id.as_bytes()))?;
+    share_template(tables, id, false)?;
+    Ok(Effect::Written)
 }
 
 fn put_session(
@@ -104,35 +127,35 @@ fn put_session(
     totals: &mut Totals,
     session: PreparedSession,
 ) -> Result<Effect, Fault> {
-    let PreparedSession { id, status, due_ms, record, heap } = session;
+    let PreparedSession { id, status, tenant, .. } = session;
     refuse_purged(tables, id)?;
-    let heap = heap.filter(|_| status.is_live());
+    if status.is_live() {
+        tenants::check(tables, tenant)?;
+    }
     let last = last_ordinal(tables, id)?;
-    if let Some(heap) = &heap {
+    let heap = session.heap.as_ref().filter(|_| status.is_live());
+    if let Some(heap) = heap {
         check_heap(tables, id, last + 1, heap)?;
     }
-    put_session_row(tables, id, status, due_ms, &record)?;
-    if let Some(heap) = heap {
+    put_session_row(tables, &session)?;
+    if let Some(heap) = session.heap.filter(|_| status.is_live()) {
         // What is no execution has no row for a patch: its pages are the base.
         change_heap(tables, totals, id, last, heap)?;
     }
     Ok(Effect::Written)
 }
 
-fn put_session_row(
-    tables: &mut Tables<'_>,
-    id: SessionId,
-    status: SessionStatus,
-    due_ms: Option<u64>,
-    record: &[u8],
-) -> Result<(), Fault> {
-    let key = id.as_bytes();
-    tables.sessions.insert(key, record)?;
+fn put_session_row(tables: &mut Tables<'_>, session: &PreparedSession) -> Result<(), Fault> {
+    let PreparedSession { id, tenant, status, due_ms, ref record, heap: _ } = *session;
+    let (key, owned) = (id.as_bytes(), owned(tenant, id.as_bytes()));
+    tables.sessions.insert(key, record.as_slice())?;
     let was_live = if status.is_live() {
         tables.doomed_heaps.remove(key)?;
-        tables.live_sessions.insert(key, ())?.is_some()
+        tables.ended_sessions.remove(&owned)?;
+        tables.active_sessions.insert(&owned, ())?.is_some()
     } else {
-        tables.live_sessions.remove(key)?.is_some()
+        tables.ended_sessions.insert(&owned, ())?;
+        tables.active_sessions.remove(&owned)?.is_some()
     };
     if status == SessionStatus::Starting {
         tables.starting_sessions.insert(key, ())?;
@@ -166,6 +189,7 @@ fn purge_session(tables: &mut Tables<'_>, id: SessionId) -> Result<Effect, Fault
     }
     let key = id.as_bytes();
     tables.sessions.remove(key)?;
+    tables.ended_sessions.remove(&owned(session.tenant_id, key))?;
     tables.doomed_heaps.insert(key, ())?;
     tables.purged_sessions.insert(key, ())?;
     Ok(Effect::Written)
@@ -213,12 +237,13 @@ fn commit_execution(
     let ordinal = check_execution(tables, &execution)?;
     let kv = execution.kv.take().map(|kv| CheckedKv::of(tables, *kv)).transpose()?;
     let id = execution.id.as_bytes();
-    if let Some(PreparedSession { id, status, due_ms, record, heap: _ }) = &execution.session {
-        put_session_row(tables, *id, *status, *due_ms, record)?;
+    if let Some(own) = &execution.session {
+        put_session_row(tables, own)?;
     }
     // Nobody wants the heap of a session that is over.
     let session = execution.session_id;
-    let is_live = tables.live_sessions.get(session.as_bytes())?.is_some();
+    let owned = owned(execution.tenant, session.as_bytes());
+    let is_live = tables.active_sessions.get(&owned)?.is_some();
     let patch = match execution.heap.filter(|_| is_live) {
         Some(heap) => change_heap(tables, totals, session, ordinal, heap)?,
         None => None,

@@ -273,22 +273,25 @@ impl Pending {
 mod tests {
     use super::*;
     use crate::database::Source;
-    use crate::{StorageOptions, TemplateId};
+    use crate::database::create::lay_out;
+    use crate::writer::request::PreparedTemplate;
+    use crate::{StorageOptions, TemplateId, TenantId};
     use futures_util::FutureExt;
     use redb::Database;
 
     fn queue() -> (Queue, Arc<Slot>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vm.redb");
-        let slot = Arc::new(Slot::new(
-            Source::of_file(&path, StorageOptions::default()),
-            Database::create(&path).unwrap(),
-        ));
+        let database = Database::create(&path).unwrap();
+        lay_out(&database).unwrap();
+        let source = Source::of_file(&path, StorageOptions::default());
+        let slot = Arc::new(Slot::new(source, database));
         (Queue::new(Writer { slot: Arc::clone(&slot), unsettled_since: None }), slot)
     }
 
     fn create(bytes: usize) -> Work {
-        Work::CreateTemplate { id: TemplateId::new(), record: vec![b'x'; bytes] }
+        let (id, tenant, record) = (TemplateId::new(), TenantId::LOCAL, vec![b'x'; bytes]);
+        Work::CreateTemplate(PreparedTemplate { id, tenant, is_shared: false, record })
     }
 
     /// Asks for a write of so many bytes as far as the queue lets it come.

@@ -8,7 +8,7 @@ use crate::error::StorageError;
 use crate::execution::Execution;
 use crate::heap::codec::{MAX_PATCH_BYTES, encode_patch};
 use crate::heap::{HeapChange, HeapCommit, HeapMemory, PageWrite};
-use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::id::{ExecutionId, SessionId, TemplateId, TenantId, TokenId};
 use crate::kv::{KvCommit, MAX_KV_KEY_BYTES, MAX_KV_VALUE_BYTES};
 use crate::record::encode;
 use crate::retention::Retention;
@@ -16,6 +16,7 @@ use crate::session::{Session, SessionStatus};
 use crate::storage::write::ExecutionCommit;
 use crate::tables::{Noun, encode_event};
 use crate::template::Template;
+use crate::tenant::{Tenant, Token};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// The answer to one request, sent when it is durable or refused.
@@ -59,13 +60,18 @@ impl WriteRequest {
     }
 }
 
-/// A change to a template; gives whether it is to be kept.
-pub(crate) type TemplateChange = Box<dyn FnOnce(&mut Template) -> bool + Send>;
+/// A change to a record; gives whether it is to be kept.
+pub(crate) type Change<T> = Box<dyn FnOnce(&mut T) -> bool + Send>;
 
 /// What to write.
 pub(crate) enum Work {
-    CreateTemplate { id: TemplateId, record: Vec<u8> },
-    UpdateTemplate { id: TemplateId, change: TemplateChange },
+    CreateTenant(Tenant),
+    UpdateTenant { id: TenantId, change: Change<Tenant> },
+    DeleteTenant { id: TenantId },
+    CreateToken(Token),
+    DeleteToken { id: TokenId },
+    CreateTemplate(PreparedTemplate),
+    UpdateTemplate { id: TemplateId, change: Change<Template> },
     DeleteTemplate { id: TemplateId },
     PutSession(PreparedSession),
     PurgeSession { id: SessionId },
@@ -79,9 +85,16 @@ impl Work {
     /// Whether it only makes room: on a disk that is full, that is what is still carried out.
     pub(crate) fn makes_room(&self) -> bool {
         match self {
-            Self::PurgeSession { .. } | Self::DeleteTemplate { .. } | Self::Sweep(_) => true,
+            Self::PurgeSession { .. }
+            | Self::DeleteTemplate { .. }
+            | Self::DeleteTenant { .. }
+            | Self::DeleteToken { .. }
+            | Self::Sweep(_) => true,
             Self::PutSession(session) => !session.status.is_live(),
-            Self::CreateTemplate { .. }
+            Self::CreateTenant(_)
+            | Self::UpdateTenant { .. }
+            | Self::CreateToken(_)
+            | Self::CreateTemplate(_)
             | Self::UpdateTemplate { .. }
             | Self::PostponeExpiry { .. }
             | Self::CommitExecution(_)
@@ -93,7 +106,10 @@ impl Work {
     /// has nothing else to do meanwhile.
     pub(crate) fn may_be_led(&self) -> bool {
         match self {
-            Self::CreateTemplate { .. }
+            Self::CreateTenant(_)
+            | Self::CreateToken(_)
+            | Self::DeleteToken { .. }
+            | Self::CreateTemplate(_)
             | Self::DeleteTemplate { .. }
             | Self::PutSession(_)
             | Self::PurgeSession { .. }
@@ -101,7 +117,8 @@ impl Work {
             // One that is running would stand still for as long as the disk takes.
             Self::CommitExecution(execution) => execution.is_over,
             // A change is somebody else's code.
-            Self::UpdateTemplate { .. } | Self::Abandon { .. } | Self::Sweep(_) => false,
+            Self::UpdateTenant { .. } | Self::UpdateTemplate { .. } => false,
+            Self::DeleteTenant { .. } | Self::Abandon { .. } | Self::Sweep(_) => false,
         }
     }
 
@@ -110,8 +127,13 @@ impl Work {
     pub(crate) fn bytes(&self) -> usize {
         const SMALL_RECORD: usize = 1_024;
         match self {
-            Self::CreateTemplate { record, .. } => record.len(),
-            Self::UpdateTemplate { .. }
+            Self::CreateTemplate(template) => template.record.len(),
+            Self::CreateTenant(_)
+            | Self::UpdateTenant { .. }
+            | Self::DeleteTenant { .. }
+            | Self::CreateToken(_)
+            | Self::DeleteToken { .. }
+            | Self::UpdateTemplate { .. }
             | Self::DeleteTemplate { .. }
             | Self::PurgeSession { .. }
             | Self::PostponeExpiry { .. }
@@ -129,9 +151,26 @@ impl Work {
     }
 }
 
+/// A template ready to be written.
+pub(crate) struct PreparedTemplate {
+    pub(crate) id: TemplateId,
+    pub(crate) tenant: TenantId,
+    pub(crate) is_shared: bool,
+    pub(crate) record: Vec<u8>,
+}
+
+impl PreparedTemplate {
+    pub(crate) fn of(template: &Template) -> Result<Self, StorageError> {
+        let Template { id, tenant_id, is_shared, .. } = *template;
+        let record = encode(&Noun::Template(id), template)?;
+        Ok(Self { id, tenant: tenant_id, is_shared, record })
+    }
+}
+
 /// A session ready to be written.
 pub(crate) struct PreparedSession {
     pub(crate) id: SessionId,
+    pub(crate) tenant: TenantId,
     pub(crate) status: SessionStatus,
     /// When it is first to be looked at because of its template's TTL, in milliseconds since 1970.
     pub(crate) due_ms: Option<u64>,
@@ -144,6 +183,7 @@ impl PreparedSession {
     pub(crate) fn of(session: &Session, heap: Option<HeapCommit>) -> Result<Self, StorageError> {
         Ok(Self {
             id: session.id,
+            tenant: session.tenant_id,
             status: session.status,
             due_ms: session.due_ms(session.created_at),
             record: encode(&Noun::Session(session.id), session)?,
@@ -197,6 +237,7 @@ impl PreparedHeap {
 /// A commit of an execution ready to be written.
 pub(crate) struct PreparedExecution {
     pub(crate) id: ExecutionId,
+    pub(crate) tenant: TenantId,
     pub(crate) session_id: SessionId,
     pub(crate) is_over: bool,
     pub(crate) record: Vec<u8>,
@@ -226,6 +267,7 @@ impl PreparedExecution {
         }
         Ok(Self {
             id: execution.id,
+            tenant: execution.tenant_id,
             session_id: execution.session_id,
             is_over: execution.status.is_over(),
             record: encode(&Noun::Execution(execution.id), &execution)?,

@@ -42,7 +42,7 @@ impl Swept {
         self.rows > 0
     }
 
-    fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         MAX_ROWS.saturating_sub(self.rows)
     }
 }

@@ -11,7 +11,7 @@ use vm_storage::{
     ExecutionCommit, ExecutionId, ExecutionKind, ExecutionStatus, MAX_LISTED, Metrics, Page,
     PageRequest, Recovery, Session, SessionFilter, SessionId, SessionStatus, Settings, StartupFile,
     StartupFileId, Storage, StorageError, StorageOptions, Template, TemplateId, TemplateSnapshot,
-    now,
+    TenantId, now,
 };
 
 /// A temporary folder with a database in it, removed when dropped.
@@ -53,6 +53,8 @@ impl Place {
 pub(crate) fn template() -> Template {
     Template {
         id: TemplateId::new(),
+        tenant_id: TenantId::LOCAL,
+        is_shared: false,
         name: "a template".to_owned(),
         engine: "javy".to_owned(),
         is_active: true,
@@ -91,6 +93,7 @@ pub(crate) fn full_template() -> Template {
 pub(crate) fn session() -> Session {
     Session {
         id: SessionId::new(),
+        tenant_id: TenantId::LOCAL,
         template_id: TemplateId::new(),
         workspace_id: "w".to_owned(),
         base_commit_oid: "deadbeef".to_owned(),
@@ -108,6 +111,7 @@ pub(crate) fn session() -> Session {
 pub(crate) fn execution(session_id: SessionId) -> Execution {
     Execution {
         id: ExecutionId::new(),
+        tenant_id: TenantId::LOCAL,
         session_id,
         kind: ExecutionKind::Repl,
         input: Some("1+1".to_owned()),
@@ -159,12 +163,15 @@ pub(crate) fn events_of(storage: &Storage, id: ExecutionId, after_seq: u64) -> V
 
 /// The first sessions of any kind, newest first.
 pub(crate) fn all_sessions(storage: &Storage) -> Vec<Session> {
-    storage.sessions(&SessionFilter::default(), PageRequest::first(50)).unwrap().items
+    storage
+        .sessions(TenantId::LOCAL, &SessionFilter::default(), PageRequest::first(50))
+        .unwrap()
+        .items
 }
 
 /// All templates, oldest first.
 pub(crate) fn all_templates(storage: &Storage) -> Vec<Template> {
-    walk(MAX_LISTED, |page| storage.templates(page).unwrap())
+    walk(MAX_LISTED, |page| storage.templates(TenantId::LOCAL, page).unwrap())
 }
 
 /// The items of all pages of a list, each of at most so many.

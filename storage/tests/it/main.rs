@@ -22,3 +22,4 @@ mod round_trips;
 mod sessions;
 mod sweeping;
 mod templates;
+mod tenants;

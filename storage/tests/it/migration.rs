@@ -12,7 +12,8 @@ use std::fs;
 use std::io::Read;
 use vm_storage::{
     EventPayload, ExecutionCommit, ExecutionErrorCode, ExecutionStatus, KvCommit, KvReads,
-    Recovery, Session, SessionId, SessionStatus, Storage, StorageError, StorageOptions, restore,
+    Recovery, Session, SessionId, SessionStatus, Storage, StorageError, StorageOptions, TenantId,
+    restore,
 };
 
 const WAS_READY: &str = "01a20980-e265-7268-9926-9281df096b96";
@@ -156,6 +157,35 @@ async fn a_file_of_format_2_keeps_its_sessions_and_takes_keys() {
     let (storage, _) = recounted(&place, storage).await;
     let entry = storage.kv_get("w", "a", &mut KvReads::default()).unwrap().unwrap();
     assert_eq!((entry.version, entry.value), (1, b"1".to_vec()));
+}
+
+#[tokio::test]
+async fn all_of_a_file_of_format_3_belongs_to_the_local_tenant() {
+    let place = Place::new();
+    unpack_format(&place, 3);
+    let (storage, recovery) = place.try_open().unwrap();
+    assert_eq!(recovery, Recovery { executions_stopped: 1, sessions_crashed: 0 });
+    let tenants = storage.tenants().unwrap();
+    assert_eq!(tenants.len(), 1);
+    assert_eq!((tenants[0].id, tenants[0].name.as_str()), (TenantId::LOCAL, "local"));
+    let sessions = all_sessions(&storage);
+    let (live, ids) = storage.live_session_ids(TenantId::LOCAL).unwrap();
+    assert_eq!((all_templates(&storage).len(), sessions.len(), live, ids.len()), (1, 3, 2, 2));
+    assert!(sessions.iter().all(|session| session.tenant_id == TenantId::LOCAL));
+    let entry = storage.kv_get("w", "count", &mut KvReads::default()).unwrap().unwrap();
+    assert!(entry.value.ends_with(b"2"));
+    // Both have left the index that names them when they are over.
+    for id in ids {
+        storage.put_session(closed(storage.session(id).unwrap().unwrap())).await.unwrap();
+    }
+    storage.delete_template(sessions[0].template_id).await.unwrap();
+    assert_eq!(storage.live_session_ids(TenantId::LOCAL).unwrap(), (0, vec![]));
+    assert_eq!((all_templates(&storage).len(), all_sessions(&storage).len()), (0, 3));
+    recounted(&place, storage).await;
+}
+
+fn closed(session: Session) -> Session {
+    Session { status: SessionStatus::Closed, ..session }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::harness::{Place, commit, execution, session, template, walk, with_ses
 use futures_util::future::join_all;
 use vm_storage::{
     PageRequest, Session, SessionFilter, SessionId, SessionStatus, Storage, StorageError,
-    TemplateId,
+    TemplateId, TenantId,
 };
 
 const SIZES: [usize; 5] = [1, 2, 7, 23, 1_000];
@@ -28,7 +28,8 @@ async fn sessions_are_walked_newest_first_in_pages_of_any_size() {
         let expected: Vec<Session> =
             sessions.iter().filter(|session| filter.accepts(session)).cloned().collect();
         for size in SIZES {
-            let walked = walk(size, |page| storage.sessions(&filter, page).unwrap());
+            let walked =
+                walk(size, |page| storage.sessions(TenantId::LOCAL, &filter, page).unwrap());
             assert_eq!(walked, expected, "{size} {filter:?}");
         }
     }
@@ -46,7 +47,11 @@ async fn templates_and_executions_are_walked_in_pages_of_any_size() {
     }
     executions.reverse();
     for size in SIZES {
-        assert_eq!(walk(size, |page| storage.templates(page).unwrap()), templates, "{size}");
+        assert_eq!(
+            walk(size, |page| storage.templates(TenantId::LOCAL, page).unwrap()),
+            templates,
+            "{size}"
+        );
         let walked = walk(size, |page| storage.executions(owner.id, page).unwrap());
         assert_eq!(walked, executions, "{size}");
     }
@@ -58,10 +63,10 @@ async fn a_page_that_holds_the_last_item_says_that_it_is_the_end() {
     let storage = place.open();
     put_sessions(&storage, &[session(), session()]).await;
     let all = SessionFilter::default();
-    assert!(storage.sessions(&all, PageRequest::first(1)).unwrap().next.is_some());
-    assert_eq!(storage.sessions(&all, PageRequest::first(2)).unwrap().next, None);
+    assert!(storage.sessions(TenantId::LOCAL, &all, PageRequest::first(1)).unwrap().next.is_some());
+    assert_eq!(storage.sessions(TenantId::LOCAL, &all, PageRequest::first(2)).unwrap().next, None);
     let none = PageRequest { limit: 2, cursor: Some(SessionId::from_uuid(uuid::Uuid::nil())) };
-    let page = storage.sessions(&all, none).unwrap();
+    let page = storage.sessions(TenantId::LOCAL, &all, none).unwrap();
     assert_eq!((page.items, page.next), (vec![], None));
     let page = storage.executions(SessionId::new(), PageRequest { limit: 2, cursor: Some(0) });
     assert_eq!(page.unwrap().items, []);
@@ -93,7 +98,7 @@ async fn what_comes_while_a_list_is_walked_neither_hides_nor_repeats_an_item() {
         let all = SessionFilter::default();
         if round == 9 || at_session.is_some() {
             let page = PageRequest { limit: 1, cursor: at_session };
-            let page = storage.sessions(&all, page).unwrap();
+            let page = storage.sessions(TenantId::LOCAL, &all, page).unwrap();
             seen_sessions.extend(page.items);
             at_session = page.next;
             let page = PageRequest { limit: 1, cursor: at_execution };
@@ -102,7 +107,7 @@ async fn what_comes_while_a_list_is_walked_neither_hides_nor_repeats_an_item() {
             at_execution = page.next.or(Some(0));
         }
         let page = PageRequest { limit: 1, cursor: at_template };
-        let page = storage.templates(page).unwrap();
+        let page = storage.templates(TenantId::LOCAL, page).unwrap();
         at_template = page.items.last().map_or(at_template, |last| Some(last.id));
         seen_templates.extend(page.items);
     }
@@ -121,10 +126,10 @@ async fn a_cursor_outlives_the_item_it_names() {
     for template in &templates {
         storage.create_template(template.clone()).await.unwrap();
     }
-    let first = storage.templates(PageRequest::first(1)).unwrap();
+    let first = storage.templates(TenantId::LOCAL, PageRequest::first(1)).unwrap();
     let cursor: Option<TemplateId> = first.next;
     storage.delete_template(cursor.unwrap()).await.unwrap();
-    let rest = storage.templates(PageRequest { limit: 5, cursor }).unwrap();
+    let rest = storage.templates(TenantId::LOCAL, PageRequest { limit: 5, cursor }).unwrap();
     assert_eq!((rest.items, rest.next), (templates[1..].to_vec(), None));
 }
 
@@ -142,11 +147,12 @@ async fn a_filter_that_accepts_few_gives_short_pages_and_ends() -> Result<(), St
     storage.put_session(rare.clone()).await?;
     put_sessions(&storage, &many).await;
     let filter = SessionFilter { statuses: vec![], template_id: Some(rare.template_id) };
-    let page = storage.sessions(&filter, PageRequest::first(5))?;
+    let page = storage.sessions(TenantId::LOCAL, &filter, PageRequest::first(5))?;
     assert_eq!(page.items, []);
     assert!(page.next.is_some());
-    let page = storage.sessions(&filter, PageRequest { limit: 5, cursor: page.next })?;
+    let page =
+        storage.sessions(TenantId::LOCAL, &filter, PageRequest { limit: 5, cursor: page.next })?;
     assert_eq!((page.items, page.next), (vec![rare.clone()], None));
-    assert_eq!(walk(5, |page| storage.sessions(&filter, page).unwrap()), [rare]);
+    assert_eq!(walk(5, |page| storage.sessions(TenantId::LOCAL, &filter, page).unwrap()), [rare]);
     Ok(())
 }

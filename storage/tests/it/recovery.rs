@@ -6,7 +6,7 @@ use crate::harness::{
 };
 use vm_storage::{
     ConsoleLevel, EventPayload, ExecutionErrorCode, ExecutionStatus, Recovery, Session,
-    SessionStatus, StorageError,
+    SessionStatus, StorageError, TenantId,
 };
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_starting_session_crashes_and_says_why_and_a_ready_one_stays() {
     assert!(now_crashed.last_error.unwrap().contains("the host stopped"));
     assert_eq!(storage.session(ready.id).unwrap(), Some(ready.clone()));
     assert_eq!(storage.session(crashed.id).unwrap(), Some(crashed));
-    assert_eq!(storage.live_session_ids().unwrap(), [ready.id]);
+    assert_eq!(storage.live_session_ids(TenantId::LOCAL).unwrap().1, [ready.id]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use vm_storage::{
     FORMAT_VERSION, PageRequest, Session, SessionStatus, Storage, StorageError, StorageOptions,
-    Template, Verification,
+    Template, TenantId, Verification,
 };
 
 type Records = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
@@ -127,7 +127,7 @@ async fn a_record_that_cannot_be_decoded_is_named() {
     write_record(&place, TEMPLATES, template.id.as_uuid().as_bytes());
     let storage = place.open();
     let read = storage.template(template.id).unwrap_err();
-    let list = storage.templates(PageRequest::first(50)).unwrap_err();
+    let list = storage.templates(TenantId::LOCAL, PageRequest::first(50)).unwrap_err();
     let id = template.id;
     let write = storage.update_template(id, |_| Ok::<_, StorageError>(())).await.unwrap_err();
     for error in [read, list, write] {

@@ -4,6 +4,7 @@ use crate::harness::{Place, session};
 use futures_util::future::join_all;
 use vm_storage::{
     MAX_LISTED, PageRequest, Session, SessionFilter, SessionId, SessionStatus, Storage, TemplateId,
+    TenantId,
 };
 
 const ALL: [SessionStatus; 4] =
@@ -19,7 +20,8 @@ async fn with_one_of_each(place: &Place) -> (Storage, [SessionId; 4]) {
 }
 
 fn list(storage: &Storage, filter: &SessionFilter, limit: usize) -> Vec<SessionId> {
-    let sessions = storage.sessions(filter, PageRequest::first(limit)).unwrap().items;
+    let sessions =
+        storage.sessions(TenantId::LOCAL, filter, PageRequest::first(limit)).unwrap().items;
     sessions.into_iter().map(|session| session.id).collect()
 }
 
@@ -59,7 +61,7 @@ async fn a_filter_names_statuses_and_a_template() {
 async fn the_live_index_follows_the_status() {
     let place = Place::new();
     let (storage, [starting, ready, crashed, _]) = with_one_of_each(&place).await;
-    assert_eq!(storage.live_session_ids().unwrap(), [starting, ready]);
+    assert_eq!(storage.live_session_ids(TenantId::LOCAL).unwrap().1, [starting, ready]);
     assert_eq!(storage.live_session_count().unwrap(), 2);
     let mut session = storage.session(starting).unwrap().unwrap();
     session.status = SessionStatus::Closed;
@@ -67,7 +69,7 @@ async fn the_live_index_follows_the_status() {
     let mut session = storage.session(crashed).unwrap().unwrap();
     session.status = SessionStatus::Ready;
     storage.put_session(session).await.unwrap();
-    assert_eq!(storage.live_session_ids().unwrap(), [ready, crashed]);
+    assert_eq!(storage.live_session_ids(TenantId::LOCAL).unwrap().1, [ready, crashed]);
     assert_eq!(storage.live_session_count().unwrap(), 2);
 }
 

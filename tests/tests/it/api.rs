@@ -24,4 +24,6 @@ mod safety;
 mod sessions;
 mod shutdown;
 mod templates;
+mod tenants;
 mod tls;
+mod tokens;

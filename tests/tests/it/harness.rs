@@ -3,7 +3,7 @@
 mod daemon;
 mod folder;
 
-pub(crate) use daemon::{Daemon, Reply, raw, reply_of};
+pub(crate) use daemon::{Caller, Daemon, Reply, raw, reply_of};
 pub(crate) use folder::{Ended, Folder};
 
 /// The root of the project.

@@ -5,7 +5,6 @@ use crate::server::answer::{Answer, Answered};
 use crate::server::query::{PathId, PathIdAndName};
 use crate::wire::Artifact;
 use axum::body::Body;
-use axum::extract::State;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
@@ -14,7 +13,7 @@ use vm_storage::TemplateId;
 /// Bytes of a module that are in memory for one client, however slowly it reads.
 const PIECE_BYTES: usize = 64 << 10;
 
-pub(super) async fn list(State(app): State<App>, PathId(id): PathId<TemplateId>) -> Answered {
+pub(super) async fn list(app: App, PathId(id): PathId<TemplateId>) -> Answered {
     let _reading = app.reads.acquire().await;
     let artifacts = app.host.list_artifacts(id).await?;
     let artifacts: Vec<_> = artifacts.into_iter().map(Artifact::from).collect();
@@ -22,7 +21,7 @@ pub(super) async fn list(State(app): State<App>, PathId(id): PathId<TemplateId>)
 }
 
 pub(super) async fn download(
-    State(app): State<App>,
+    app: App,
     PathIdAndName(id, hash): PathIdAndName<TemplateId>,
 ) -> Answered {
     let _reading = app.reads.acquire().await;

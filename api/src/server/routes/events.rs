@@ -18,7 +18,6 @@ use crate::server::answer::{Answer, Answered};
 use crate::server::query::{Parameters, PathId, number, wait};
 use crate::wire;
 use axum::body::Body;
-use axum::extract::State;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use http::HeaderMap;
@@ -43,7 +42,7 @@ pub(super) struct After {
 }
 
 pub(super) async fn events(
-    State(app): State<App>,
+    app: App,
     PathId(id): PathId<ExecutionId>,
     Parameters(after): Parameters<After>,
     headers: HeaderMap,

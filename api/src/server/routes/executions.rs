@@ -8,7 +8,6 @@ use crate::server::body::Json;
 use crate::server::prefer::Preference;
 use crate::server::query::{Parameters, PathId, given, page, required_id, wait};
 use crate::wire::{self, BASE};
-use axum::extract::State;
 use serde::Deserialize;
 use vm_host::{Finished, HostError, Manner, OnBusy, Source};
 use vm_storage::{ExecutionErrorCode, ExecutionId, Page, SessionId};
@@ -30,7 +29,7 @@ pub(super) struct Waiting {
     wait: Option<String>,
 }
 
-pub(super) async fn list(State(app): State<App>, Parameters(of): Parameters<Of>) -> Answered {
+pub(super) async fn list(app: App, Parameters(of): Parameters<Of>) -> Answered {
     let session: SessionId = required_id(given(of.session_id))?;
     let request = page(of.limit, DEFAULT_LIMIT, of.cursor, |text| text.parse().ok())?;
     let _reading = app.reads.acquire().await;
@@ -45,7 +44,7 @@ pub(super) async fn list(State(app): State<App>, Parameters(of): Parameters<Of>)
 }
 
 pub(super) async fn repl(
-    State(app): State<App>,
+    app: App,
     preference: Preference,
     Json(body, _room): Json<wire::RunSnippet>,
 ) -> Answered {
@@ -59,7 +58,7 @@ pub(super) async fn repl(
 }
 
 pub(super) async fn run_file(
-    State(app): State<App>,
+    app: App,
     preference: Preference,
     Json(body, _room): Json<wire::RunFile>,
 ) -> Answered {
@@ -118,7 +117,7 @@ fn answer(session: SessionId, finished: Result<Finished, HostError>) -> Answered
 
 /// One execution; with `wait`, when it is over or the time is.
 pub(super) async fn get(
-    State(app): State<App>,
+    app: App,
     PathId(id): PathId<ExecutionId>,
     Parameters(waiting): Parameters<Waiting>,
 ) -> Answered {
@@ -132,7 +131,7 @@ pub(super) async fn get(
 }
 
 /// Ends an execution, and answers when it is over; one that is over stays as it is.
-pub(super) async fn cancel(State(app): State<App>, PathId(id): PathId<ExecutionId>) -> Answered {
+pub(super) async fn cancel(app: App, PathId(id): PathId<ExecutionId>) -> Answered {
     let execution = app.host.cancel_execution(id).await?;
     let ids = Ids { session: Some(execution.session_id), ..Ids::default() };
     Ok(Answer::ok(&wire::Execution::from(execution)).about(ids))

@@ -10,7 +10,6 @@ use crate::server::answer::{Answer, Answered};
 use crate::server::body::Json;
 use crate::server::query::{PathId, PathIdAndName};
 use crate::wire;
-use axum::extract::State;
 use vm_host::{LibraryName, catalogue};
 use vm_storage::{Template, TemplateId};
 
@@ -28,12 +27,12 @@ fn libraries_of(template: &mut Template) -> &mut Vec<String> {
     &mut template.libraries
 }
 
-pub(super) async fn modules(State(app): State<App>, PathId(id): PathId<TemplateId>) -> Answered {
+pub(super) async fn modules(app: App, PathId(id): PathId<TemplateId>) -> Answered {
     Ok(Answer::ok(&app.host.template(id).await?.modules))
 }
 
 pub(super) async fn add_module(
-    State(app): State<App>,
+    app: App,
     PathId(id): PathId<TemplateId>,
     Json(body, _room): Json<wire::AddName>,
 ) -> Answered {
@@ -55,18 +54,18 @@ pub(super) async fn add_module(
 }
 
 pub(super) async fn remove_module(
-    State(app): State<App>,
+    app: App,
     PathIdAndName(id, name): PathIdAndName<TemplateId>,
 ) -> Answered {
     remove(&app, id, modules_of, name).await
 }
 
-pub(super) async fn libraries(State(app): State<App>, PathId(id): PathId<TemplateId>) -> Answered {
+pub(super) async fn libraries(app: App, PathId(id): PathId<TemplateId>) -> Answered {
     Ok(Answer::ok(&app.host.template(id).await?.libraries))
 }
 
 pub(super) async fn add_library(
-    State(app): State<App>,
+    app: App,
     PathId(id): PathId<TemplateId>,
     Json(body, _room): Json<wire::AddName>,
 ) -> Answered {
@@ -76,7 +75,7 @@ pub(super) async fn add_library(
 }
 
 pub(super) async fn remove_library(
-    State(app): State<App>,
+    app: App,
     PathIdAndName(id, name): PathIdAndName<TemplateId>,
 ) -> Answered {
     let name = library_name(&name)?;

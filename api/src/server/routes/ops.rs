@@ -7,7 +7,6 @@ use crate::server::body::{Json, NoBody};
 use crate::wire::{
     self, BackupMade, Compacted, Health, RemovedStats, SessionStats, Stats, StorageStats,
 };
-use axum::extract::State;
 use std::time::Duration;
 use vm_storage::{StorageStatus, now};
 
@@ -18,7 +17,7 @@ const MAX_NAME_BYTES: usize = 128;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// 200 while the daemon takes work, and otherwise why it does not.
-pub(super) async fn ready(State(app): State<App>) -> Answered {
+pub(super) async fn ready(app: App) -> Answered {
     let not_ready = |reason: &str, message: String| {
         let retry_after = Some(RETRY_AFTER);
         let error = ApiError::new(ErrorCode::StorageUnavailable, message).with("reason", reason);
@@ -42,7 +41,7 @@ pub(super) async fn ready(State(app): State<App>) -> Answered {
     }
 }
 
-pub(super) async fn stats(State(app): State<App>) -> Answered {
+pub(super) async fn stats(app: App) -> Answered {
     let _reading = app.reads.acquire().await;
     let contents = app.host.contents().await?;
     let (host, writer) = (app.host.stats(), app.host.storage().stats());
@@ -76,10 +75,7 @@ pub(super) async fn stats(State(app): State<App>) -> Answered {
     }))
 }
 
-pub(super) async fn backup(
-    State(app): State<App>,
-    Json(body, _room): Json<wire::MakeBackup>,
-) -> Answered {
+pub(super) async fn backup(app: App, Json(body, _room): Json<wire::MakeBackup>) -> Answered {
     let name = match body.name {
         Some(name) => checked(name)?,
         None => now().strftime("%Y%m%dT%H%M%S%.6fZ").to_string(),
@@ -103,7 +99,7 @@ fn checked(name: String) -> Result<String, ApiError> {
     Ok(name)
 }
 
-pub(super) async fn compact(State(app): State<App>, _body: NoBody) -> Answered {
+pub(super) async fn compact(app: App, _body: NoBody) -> Answered {
     let before_bytes = app.host.contents().await?.file_bytes;
     app.host.storage().compact().await?;
     let after_bytes = app.host.contents().await?.file_bytes;

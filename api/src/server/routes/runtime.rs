@@ -4,14 +4,13 @@ use crate::libraries;
 use crate::server::App;
 use crate::server::answer::{Answer, Answered};
 use crate::wire::{CatalogueEntry, Health, RuntimeSummary};
-use axum::extract::State;
 use vm_host::{Summary, catalogue};
 
 pub(super) async fn health() -> Answer {
     Answer::ok(&Health { status: "ok".to_owned() })
 }
 
-pub(super) async fn summary(State(app): State<App>) -> Answered {
+pub(super) async fn summary(app: App) -> Answered {
     let _reading = app.reads.acquire().await;
     let Summary { live_sessions, live_session_ids } = app.host.summary().await?;
     Ok(Answer::ok(&RuntimeSummary {
@@ -32,7 +31,7 @@ pub(super) async fn modules() -> Answer {
     Answer::ok(&modules.chain(others).collect::<Vec<_>>())
 }
 
-pub(super) async fn libraries(State(app): State<App>) -> Answered {
+pub(super) async fn libraries(app: App) -> Answered {
     let installed = app.host.libraries_installed().await?;
     Ok(Answer::ok(&libraries::catalogue(&installed)))
 }

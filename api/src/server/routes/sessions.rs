@@ -7,7 +7,6 @@ use crate::server::answer::{Answer, Answered, Ids};
 use crate::server::body::{Json, NoBody};
 use crate::server::query::{Parameters, PathId, given, page, parse_id, required_id};
 use crate::wire::{self, BASE};
-use axum::extract::State;
 use serde::Deserialize;
 use vm_host::SessionRequest;
 use vm_storage::{MAX_LISTED, Page, SessionFilter, SessionId, SessionStatus, TemplateId};
@@ -33,10 +32,7 @@ pub(super) struct Removal {
     purge: Option<String>,
 }
 
-pub(super) async fn list(
-    State(app): State<App>,
-    Parameters(filter): Parameters<Filter>,
-) -> Answered {
+pub(super) async fn list(app: App, Parameters(filter): Parameters<Filter>) -> Answered {
     let wanted = given(filter.status);
     let statuses = match &wanted {
         Some(names) => names.split(',').map(status).collect::<Result<_, _>>()?,
@@ -77,10 +73,7 @@ fn status(name: &str) -> Result<SessionStatus, ApiError> {
     }
 }
 
-pub(super) async fn create(
-    State(app): State<App>,
-    Json(body, _room): Json<wire::CreateSession>,
-) -> Answered {
+pub(super) async fn create(app: App, Json(body, _room): Json<wire::CreateSession>) -> Answered {
     let request = SessionRequest {
         template_id: required_id(body.template_id)?,
         workspace_id: required_text("workspace_id", body.workspace_id, MAX_ID_BYTES)?,
@@ -95,21 +88,17 @@ pub(super) async fn create(
     Ok(Answer::created(&wire::Session::of(session, &app.host)).about(ids))
 }
 
-pub(super) async fn get(State(app): State<App>, PathId(id): PathId<SessionId>) -> Answered {
+pub(super) async fn get(app: App, PathId(id): PathId<SessionId>) -> Answered {
     Ok(Answer::ok(&wire::Session::of(app.host.session(id).await?, &app.host)))
 }
 
-pub(super) async fn close(
-    State(app): State<App>,
-    PathId(id): PathId<SessionId>,
-    _body: NoBody,
-) -> Answered {
+pub(super) async fn close(app: App, PathId(id): PathId<SessionId>, _body: NoBody) -> Answered {
     Ok(Answer::ok(&wire::Session::of(app.host.close_session(id).await?, &app.host)))
 }
 
 /// Closes a session; with `purge=true` removes it and all that belongs to it.
 pub(super) async fn remove(
-    State(app): State<App>,
+    app: App,
     PathId(id): PathId<SessionId>,
     Parameters(removal): Parameters<Removal>,
     _body: NoBody,

@@ -3,17 +3,19 @@
 use super::required_text;
 use crate::error::{ApiError, ErrorCode};
 use crate::server::App;
+use crate::server::access::forbidden;
 use crate::server::answer::{Answer, Answered, Ids};
 use crate::server::body::Json;
 use crate::server::query::{Parameters, PathId, page, parse_id};
 use crate::settings_patch::SettingsError;
 use crate::whole::OutOfRange;
 use crate::wire::{self, BASE};
-use axum::extract::State;
+use axum::Extension;
 use serde::Deserialize;
-use vm_host::{catalogue, check_config, check_path, limits};
+use std::sync::Arc;
+use vm_host::{Principal, catalogue, check_config, check_path, limits};
 use vm_storage::{
-    Capability, CapabilityId, CapabilityKind, MAX_LISTED, Page, StartupFile, StartupFileId,
+    Capability, CapabilityId, CapabilityKind, MAX_LISTED, Page, Scope, StartupFile, StartupFileId,
     Template, TemplateId, now,
 };
 
@@ -37,7 +39,7 @@ pub(super) struct Part {
     cursor: Option<String>,
 }
 
-pub(super) async fn list(State(app): State<App>, Parameters(part): Parameters<Part>) -> Answered {
+pub(super) async fn list(app: App, Parameters(part): Parameters<Part>) -> Answered {
     let request =
         page(part.limit, MAX_LISTED as u64, part.cursor, |text| parse_id::<TemplateId>(text).ok())?;
     let _reading = app.reads.acquire().await;
@@ -48,17 +50,14 @@ pub(super) async fn list(State(app): State<App>, Parameters(part): Parameters<Pa
     Ok(Answer::ok(&templates).followed_by(next))
 }
 
-pub(super) async fn create(
-    State(app): State<App>,
-    Json(body, _room): Json<wire::CreateTemplate>,
-) -> Answered {
+pub(super) async fn create(app: App, Json(body, _room): Json<wire::CreateTemplate>) -> Answered {
     let name = required_text("name", body.name, MAX_NAME_BYTES)?;
     let mut template = Template::new(name);
     if let Some(engine) = body.engine {
         template.engine = supported_engine(engine)?;
     }
     limits::lower(&mut template.settings.limits, &app.host.ceilings());
-    app.host.storage().create_template(template.clone()).await?;
+    let template = app.host.create_template(template).await?;
     let ids = about(template.id);
     Ok(Answer::created(&wire::Template::from(template)).about(ids))
 }
@@ -73,12 +72,13 @@ fn supported_engine(engine: String) -> Result<String, ApiError> {
     Err(ApiError::new(ErrorCode::EngineUnsupported, message).with("supported", supported))
 }
 
-pub(super) async fn get(State(app): State<App>, PathId(id): PathId<TemplateId>) -> Answered {
+pub(super) async fn get(app: App, PathId(id): PathId<TemplateId>) -> Answered {
     Ok(Answer::ok(&wire::TemplateDetail::from(app.host.template(id).await?)))
 }
 
 pub(super) async fn update(
-    State(app): State<App>,
+    app: App,
+    Extension(principal): Extension<Arc<Principal>>,
     PathId(id): PathId<TemplateId>,
     Json(body, _room): Json<wire::UpdateTemplate>,
 ) -> Answered {
@@ -86,33 +86,37 @@ pub(super) async fn update(
         Some(name) => Some(required_text("name", Some(name), MAX_NAME_BYTES)?),
         None => None,
     };
+    let shared = body.shared;
+    if shared.is_some() && !principal.may(Scope::Admin) {
+        return Err(forbidden(Scope::Admin));
+    }
     let (settings, ceilings) = (body.settings, app.host.ceilings());
     let changed = change(&app, id, move |template| {
         settings.apply(&mut template.settings, &ceilings)?;
         if let Some(name) = name {
             template.name = name;
         }
+        if let Some(is_shared) = shared {
+            template.is_shared = is_shared;
+        }
         Ok(template.clone())
     });
     Ok(Answer::ok(&wire::TemplateDetail::from(changed.await?)))
 }
 
-pub(super) async fn delete(State(app): State<App>, PathId(id): PathId<TemplateId>) -> Answered {
+pub(super) async fn delete(app: App, PathId(id): PathId<TemplateId>) -> Answered {
     app.host.delete_template(id).await?;
     Ok(Answer::ok(&wire::TemplateDeleted { status: "ok".to_owned(), template_id: id }))
 }
 
-pub(super) async fn capabilities(
-    State(app): State<App>,
-    PathId(id): PathId<TemplateId>,
-) -> Answered {
+pub(super) async fn capabilities(app: App, PathId(id): PathId<TemplateId>) -> Answered {
     let capabilities = app.host.template(id).await?.capabilities.into_iter();
     let capabilities: Vec<_> = capabilities.map(|own| wire::Capability::of(id, own)).collect();
     Ok(Answer::ok(&capabilities))
 }
 
 pub(super) async fn add_capability(
-    State(app): State<App>,
+    app: App,
     PathId(id): PathId<TemplateId>,
     Json(body, _room): Json<wire::AddCapability>,
 ) -> Answered {
@@ -145,16 +149,13 @@ fn capability_kind(kind: &str) -> Result<CapabilityKind, ApiError> {
     }
 }
 
-pub(super) async fn startup_files(
-    State(app): State<App>,
-    PathId(id): PathId<TemplateId>,
-) -> Answered {
+pub(super) async fn startup_files(app: App, PathId(id): PathId<TemplateId>) -> Answered {
     let files = app.host.template(id).await?.startup_files;
     Ok(Answer::ok(&wire::StartupFile::ordered(id, files)))
 }
 
 pub(super) async fn add_startup_file(
-    State(app): State<App>,
+    app: App,
     PathId(id): PathId<TemplateId>,
     Json(body, _room): Json<wire::AddStartupFile>,
 ) -> Answered {
@@ -194,7 +195,7 @@ pub(super) async fn change<T: Send + 'static>(
         template.updated_at = now();
         change(template)
     };
-    app.host.storage().update_template(id, change).await
+    app.host.update_template(id, change).await
 }
 
 /// Refuses one more part of a template that has as many as it may.

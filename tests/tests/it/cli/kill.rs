@@ -23,7 +23,9 @@ fn an_execution_that_ran_when_the_host_was_killed_is_found_stopped() {
     let db = folder.path("vm.redb");
     let (storage, recovery) = Storage::open(&db, StorageOptions::default()).unwrap();
     assert_eq!((recovery.executions_stopped, recovery.sessions_crashed), (1, 0));
-    let sessions = storage.sessions(&SessionFilter::default(), PageRequest::first(10)).unwrap();
+    let sessions = storage
+        .sessions(vm_storage::TenantId::LOCAL, &SessionFilter::default(), PageRequest::first(10))
+        .unwrap();
     let session = &sessions.items[0];
     assert_eq!(session.status, SessionStatus::Ready);
     let executions = storage.executions(session.id, PageRequest::first(10)).unwrap();

@@ -195,7 +195,11 @@ fn a_database_that_is_named_keeps_what_ran() {
     let (storage, recovery) =
         vm_storage::Storage::open(&folder.path("kept.redb"), options).unwrap();
     let sessions = storage
-        .sessions(&vm_storage::SessionFilter::default(), vm_storage::PageRequest::first(10))
+        .sessions(
+            vm_storage::TenantId::LOCAL,
+            &vm_storage::SessionFilter::default(),
+            vm_storage::PageRequest::first(10),
+        )
         .unwrap()
         .items;
     assert_eq!(sessions.len(), 2);

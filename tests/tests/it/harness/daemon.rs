@@ -87,6 +87,25 @@ impl Daemon {
         Self { child, address, folder, log, log_reader, agent }
     }
 
+    /// One that asks for tokens, and a token of its local tenant that may do everything.
+    pub(crate) fn with_auth(flags: &[&str]) -> (Self, String) {
+        let folder = Folder::new();
+        for name in ["worktree", "libraries"] {
+            std::fs::create_dir(folder.path(name)).unwrap();
+        }
+        let made = folder.run(&["tenant", "bootstrap", "--output", "json"]);
+        assert_eq!(made.code, 0, "{made:?}");
+        let made: Value = serde_json::from_str(&made.stdout).unwrap();
+        let token = made["secret"].as_str().unwrap().to_owned();
+        let daemon = Self::spawn(Arc::new(folder), &[], &[&["--auth"], flags].concat());
+        (daemon, token)
+    }
+
+    /// The same daemon for who shows a token.
+    pub(crate) fn as_(&self, token: &str) -> Caller<'_> {
+        Caller { daemon: self, token: token.to_owned() }
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -265,6 +284,53 @@ impl Daemon {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         Arc::clone(&self.folder)
+    }
+}
+
+/// A client that shows a token.
+pub(crate) struct Caller<'a> {
+    daemon: &'a Daemon,
+    pub(crate) token: String,
+}
+
+impl Caller<'_> {
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.daemon.url(&format!("/api/v1{path}")))
+            .header("authorization", format!("Bearer {}", self.token));
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+        self.daemon.send(request.body(body).unwrap())
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.request("GET", path, None)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: Value) -> Reply {
+        self.request("POST", path, Some(body))
+    }
+
+    pub(crate) fn patch(&self, path: &str, body: Value) -> Reply {
+        self.request("PATCH", path, Some(body))
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Reply {
+        self.request("DELETE", path, None)
+    }
+
+    /// What was made by a POST, by its id.
+    pub(crate) fn made(&self, path: &str, body: Value) -> String {
+        self.post(path, body).is(201)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A token of a tenant, made by who may.
+    pub(crate) fn token_of(&self, tenant: &str, scopes: &[&str]) -> String {
+        let body = json!({"name": "test", "scopes": scopes, "tenant_id": tenant});
+        self.post("/tokens", body).is(201)["secret"].as_str().unwrap().to_owned()
     }
 }
 
