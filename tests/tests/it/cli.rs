@@ -7,4 +7,5 @@ mod programs;
 mod repl;
 mod run;
 mod serve;
+mod tenants;
 mod typescript;

@@ -39,6 +39,16 @@ const ROWS: &[Row] = &[
             Request::post(daemon.url("/api/v1/templates")).header("content-type", "text/plain");
         daemon.send(request.body(b"{}".to_vec()).unwrap())
     }),
+    (ErrorCode::Unauthenticated, || Daemon::with_auth(&[]).0.get("/templates")),
+    (ErrorCode::Forbidden, || {
+        let (daemon, token) = Daemon::with_auth(&[]);
+        let tenant = daemon.as_(&token).made("/tenants", json!({"name": "a"}));
+        let reader = daemon.as_(&token).token_of(&tenant, &["read"]);
+        daemon.as_(&reader).post("/templates", json!({"name": "a"}))
+    }),
+    (ErrorCode::TenantNotFound, || Daemon::start().get(&format!("/tenants/{UNKNOWN}"))),
+    (ErrorCode::TenantExists, || Daemon::start().post("/tenants", json!({"name": "local"}))),
+    (ErrorCode::TokenNotFound, || Daemon::start().delete(&format!("/tokens/{UNKNOWN}"))),
     (ErrorCode::TemplateNotFound, || Daemon::start().get(&format!("/templates/{UNKNOWN}"))),
     (ErrorCode::SessionNotFound, || Daemon::start().get(&format!("/sessions/{UNKNOWN}"))),
     (ErrorCode::ExecutionNotFound, || {
@@ -218,7 +228,7 @@ fn every_code_comes_with_its_status_and_its_envelope() {
         let reply = provoke();
         assert_eq!(reply.status, code.status().as_u16(), "{code}: {}", reply.body);
         assert_eq!(reply.body["error"]["code"], code.as_str(), "{}", reply.body);
-        let headers: BTreeMap<_, _> = ["allow", "retry-after", "connection"]
+        let headers: BTreeMap<_, _> = ["allow", "retry-after", "connection", "www-authenticate"]
             .into_iter()
             .filter_map(|name| Some((name, reply.headers.get(name)?.to_str().unwrap().to_owned())))
             .collect();
