@@ -96,7 +96,7 @@ struct GlobalArgs {
         hide_env_values = true
     )]
     token: Option<String>,
-    /// A TOML file of daemons' URLs and the tokens for them, as in "http://127.0.0.1:3210" = "vms_…"
+    /// A TOML file of daemons' URLs and the tokens for them, such as `"URL" = "vms_…"`
     /// (default: vm-system/credentials.toml in the user's folder for configuration)
     #[arg(long, global = true, value_name = "FILE", env = "VM_SYSTEM_CREDENTIALS")]
     credentials: Option<PathBuf>,

@@ -193,7 +193,6 @@ impl From<HostError> for ApiError {
             HostError::TemplateReadOnly(id) => of(ErrorCode::Forbidden).with("template_id", id),
             HostError::TenantNotFound(id) => of(ErrorCode::TenantNotFound).with("tenant_id", id),
             HostError::TokenNotFound(id) => of(ErrorCode::TokenNotFound).with("token_id", id),
-            HostError::Entropy(cause) => Self::internal(cause),
             HostError::SessionNotFound(id) => of(ErrorCode::SessionNotFound).with("session_id", id),
             HostError::ExecutionNotFound(id) => {
                 of(ErrorCode::ExecutionNotFound).with("execution_id", id)
@@ -253,7 +252,7 @@ impl From<HostError> for ApiError {
             HostError::Stopping => Self::capacity(message),
             HostError::LibraryFolder(source) => Self::internal(in_full(&source)),
             HostError::Storage(source) => source.into(),
-            HostError::Engine(cause) => Self::internal(cause),
+            HostError::Engine(cause) | HostError::Entropy(cause) => Self::internal(cause),
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct Execution {
     /// Its id.
     pub id: ExecutionId,
     /// Whose it is: its session's.
-    #[serde(default, skip_serializing_if = "TenantId::is_local")]
+    #[serde(default = "TenantId::unnamed", skip_serializing_if = "TenantId::is_local")]
     pub tenant_id: TenantId,
     /// The session it ran in.
     pub session_id: SessionId,

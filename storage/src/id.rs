@@ -98,6 +98,11 @@ impl TenantId {
     /// without auth, is its own.
     pub const LOCAL: Self = Self(Uuid::nil());
 
+    /// The tenant of records that name none: those of before there were tenants.
+    pub(crate) const fn unnamed() -> Self {
+        Self::LOCAL
+    }
+
     /// What the keys of one of its workspaces are kept under. No two tenants' are the same: those of
     /// others than the local one begin with a NUL and their id, and it has one more NUL before a name
     /// that begins with one.
@@ -112,12 +117,5 @@ impl TenantId {
     /// Whether it is [`TenantId::LOCAL`].
     pub fn is_local(&self) -> bool {
         *self == Self::LOCAL
-    }
-}
-
-/// Records of before there were tenants name none.
-impl Default for TenantId {
-    fn default() -> Self {
-        Self::LOCAL
     }
 }

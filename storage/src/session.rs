@@ -25,7 +25,7 @@ pub struct Session {
     /// Its id.
     pub id: SessionId,
     /// Whose it is; never changes.
-    #[serde(default, skip_serializing_if = "TenantId::is_local")]
+    #[serde(default = "TenantId::unnamed", skip_serializing_if = "TenantId::is_local")]
     pub tenant_id: TenantId,
     /// The template it was made from, which may be gone by now.
     pub template_id: TemplateId,

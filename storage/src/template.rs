@@ -17,7 +17,7 @@ pub struct Template {
     /// Its id.
     pub id: TemplateId,
     /// Whose it is; never changes.
-    #[serde(default, skip_serializing_if = "TenantId::is_local")]
+    #[serde(default = "TenantId::unnamed", skip_serializing_if = "TenantId::is_local")]
     pub tenant_id: TenantId,
     /// Whether every tenant may read it and make sessions from it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

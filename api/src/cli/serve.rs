@@ -26,14 +26,8 @@ pub(super) struct ServeArgs {
     /// --insecure insists
     #[arg(long, value_name = "ADDR:PORT", default_value_t = default_address(), value_parser = address)]
     listen: SocketAddr,
-    /// Answer only who shows a token, but for /health and /ready; `vm-system tenant bootstrap` makes the
-    /// first
-    #[arg(long)]
-    auth: bool,
-    /// Answer everyone who reaches the address, without a token: they can run what they like in the
-    /// worktrees
-    #[arg(long, conflicts_with = "auth")]
-    insecure: bool,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Folder of the libraries that templates name
     #[arg(long, value_name = "DIR", default_value = super::libs::DEFAULT_FOLDER)]
     library_dir: PathBuf,
@@ -164,14 +158,33 @@ pub(super) struct ServeArgs {
     pub(super) log: String,
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+struct AccessArgs {
+    /// Answer only who shows a token, but for /health and /ready; `vm-system tenant bootstrap` makes the
+    /// first
+    #[arg(long)]
+    auth: bool,
+    /// Answer everyone who reaches the address, without a token: they can run what they like in the
+    /// worktrees
+    #[arg(long, conflicts_with = "auth")]
+    insecure: bool,
+}
+
+impl AccessArgs {
+    /// Who is answered at an address.
+    fn access(self, listen: SocketAddr) -> Result<Access, LocalError> {
+        match (self.auth, self.insecure) {
+            (true, _) => Ok(Access::Tokens),
+            (false, true) => Ok(Access::Everyone),
+            (false, false) if listen.ip().is_loopback() => Ok(Access::Loopback),
+            (false, false) => Err(LocalError::Listen(listen)),
+        }
+    }
+}
+
 /// Serves until SIGTERM or SIGINT; a second one ends the grace of what still runs.
 pub(super) async fn serve(args: ServeArgs, db: Option<&Path>) -> Result<Exit, LocalError> {
-    let access = match (args.auth, args.insecure) {
-        (true, _) => Access::Tokens,
-        (false, true) => Access::Everyone,
-        (false, false) if args.listen.ip().is_loopback() => Access::Loopback,
-        (false, false) => return Err(LocalError::Listen(args.listen)),
-    };
+    let access = args.access.access(args.listen)?;
     raise_descriptor_limit();
     let mut signals = Signals::new()?;
     let _too_large = outlive_file_limits()?;

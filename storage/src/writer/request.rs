@@ -117,8 +117,11 @@ impl Work {
             // One that is running would stand still for as long as the disk takes.
             Self::CommitExecution(execution) => execution.is_over,
             // A change is somebody else's code.
-            Self::UpdateTenant { .. } | Self::UpdateTemplate { .. } => false,
-            Self::DeleteTenant { .. } | Self::Abandon { .. } | Self::Sweep(_) => false,
+            Self::UpdateTenant { .. }
+            | Self::UpdateTemplate { .. }
+            | Self::DeleteTenant { .. }
+            | Self::Abandon { .. }
+            | Self::Sweep(_) => false,
         }
     }
 

@@ -52,7 +52,7 @@ fn every_route_but_two_wants_a_token_that_is_ours() {
     };
     assert_eq!(with(&[format!("bearer {token}")]), 200);
     assert_eq!(with(&[format!("Basic {token}")]), 401);
-    assert_eq!(with(&[token.clone()]), 401);
+    assert_eq!(with(std::slice::from_ref(&token)), 401);
     let twice = [format!("Bearer {token}"), format!("Bearer {token}")];
     assert_eq!(with(&twice), 401);
     // Who has a token may come by any name of the host's.
