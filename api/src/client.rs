@@ -243,10 +243,16 @@ impl Client {
         self.list("/templates?", part).await
     }
 
-    /// A new template.
-    pub async fn create_template(&self, name: &str, engine: Option<&str>) -> Answer<Template> {
+    /// A new template; where it is to be `unique`, no other such one has its name.
+    pub async fn create_template(
+        &self,
+        name: &str,
+        engine: Option<&str>,
+        unique: bool,
+    ) -> Answer<Template> {
         let (name, engine) = (Some(name.to_owned()), engine.map(str::to_owned));
-        self.post("/templates", &CreateTemplate { name, engine }).await
+        let unique = unique.then_some(true);
+        self.post("/templates", &CreateTemplate { name, engine, unique }).await
     }
 
     /// A template with its parts.

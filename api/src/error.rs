@@ -99,6 +99,10 @@ codes! {
     WorktreeUnavailable = CONFLICT "WORKTREE_UNAVAILABLE",
     /// The session was made by another version, and what it needs of that is not here.
     GuestUnavailable = CONFLICT "GUEST_UNAVAILABLE",
+    /// Another template of the tenant has this unique name.
+    TemplateExists = CONFLICT "TEMPLATE_EXISTS",
+    /// The template is not of the version that `If-Match` names.
+    VersionMismatch = PRECONDITION_FAILED "VERSION_MISMATCH",
     /// There is a backup of this name.
     BackupExists = CONFLICT "BACKUP_EXISTS",
     /// Some of what was asked for is not kept any more; `details` say from where on it is.
@@ -333,6 +337,14 @@ impl From<StorageError> for ApiError {
             }
             StorageError::TenantNameTaken { name } => {
                 Self::new(ErrorCode::TenantExists, message).with("name", name)
+            }
+            StorageError::TemplateNameTaken { name } => {
+                Self::new(ErrorCode::TemplateExists, message).with("name", name)
+            }
+            StorageError::TemplateVersion { id, version } => {
+                Self::new(ErrorCode::VersionMismatch, message)
+                    .with("template_id", id)
+                    .with("version", version)
             }
             StorageError::LocalTenant => {
                 Self::new(ErrorCode::Forbidden, message).with("tenant_id", TenantId::LOCAL)

@@ -16,6 +16,7 @@ mod body;
 mod connection;
 mod connections;
 mod guard;
+mod if_match;
 mod log;
 mod prefer;
 mod query;

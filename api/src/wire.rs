@@ -47,6 +47,9 @@ pub struct Template {
     pub created_at: Timestamp,
     /// When it, or a part of it, last changed.
     pub updated_at: Timestamp,
+    /// Whether no other template of the tenant that says so too may have its name; left out when not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unique: bool,
     /// Whether every tenant may read it and make sessions from it; left out when not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
@@ -239,6 +242,7 @@ impl From<vm_storage::Template> for Template {
             libraries: template.libraries,
             created_at: template.created_at,
             updated_at: template.updated_at,
+            unique: template.is_unique,
             shared: template.is_shared,
         }
     }

@@ -252,13 +252,17 @@ impl Host {
         self.storage().update_template(id, change).await
     }
 
-    /// Deletes a template; its sessions live on.
+    /// Deletes a template, where versions are `expected` only one of these; its sessions live on.
     ///
     /// # Errors
-    /// `TemplateNotFound`, and the states of the store.
-    pub async fn delete_template(&self, id: TemplateId) -> Result<(), HostError> {
+    /// `TemplateNotFound`, `Storage(TemplateVersion)`, and the states of the store.
+    pub async fn delete_template(
+        &self,
+        id: TemplateId,
+        expected: Option<Vec<u64>>,
+    ) -> Result<(), HostError> {
         self.own_template(id).await?;
-        self.storage().delete_template(id).await?;
+        self.storage().delete_template(id, expected).await?;
         self.artifacts().forget_template(id).await;
         Ok(())
     }

@@ -250,7 +250,7 @@ impl Host {
             let templates = self.list_templates(PageRequest::first(MAX_LISTED)).await?.items;
             let own: Vec<_> = templates.into_iter().filter(|one| one.tenant_id == tenant).collect();
             for template in &own {
-                match self.delete_template(template.id).await {
+                match self.delete_template(template.id, None).await {
                     Ok(()) | Err(HostError::TemplateNotFound(_)) => {}
                     Err(error) => return Err(error),
                 }

@@ -102,6 +102,20 @@ pub enum StorageError {
     /// A template of this id is there already.
     #[error("template {0} exists already")]
     DuplicateTemplate(TemplateId),
+    /// Another template of the tenant has this name, and both are to be unique.
+    #[error("there is a template named {name:?} already")]
+    TemplateNameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The template is not of the version that it was to be.
+    #[error("template {id} is of version {version}")]
+    TemplateVersion {
+        /// The template.
+        id: TemplateId,
+        /// Its version.
+        version: u64,
+    },
     /// There is no room for another template.
     #[error("there are {limit} templates, as many as there may be")]
     TooManyTemplates {

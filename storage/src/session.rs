@@ -125,6 +125,9 @@ pub struct TemplateSnapshot {
     pub modules: Vec<String>,
     /// Its libraries.
     pub libraries: Vec<String>,
+    /// The template's version; none in sessions of before templates had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
     /// How its libraries and startup files came to have run; none until they have, and in sessions of
     /// before there were images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,6 +152,7 @@ impl From<&Template> for TemplateSnapshot {
             startup_files: template.startup_files.clone(),
             modules: template.modules.clone(),
             libraries: template.libraries.clone(),
+            version: Some(template.version),
             startup: None,
         }
     }

@@ -8,6 +8,7 @@
 //! templates           template id (16)                 Template, JSON
 //! owned_templates     tenant id (16) template id (16)  -
 //! shared_templates    template id (16)                 -
+//! template_names      tenant id (16) name              template id (16)
 //! sessions            session id (16)                  Session, JSON
 //! active_sessions     tenant id (16) session id (16)   -
 //! ended_sessions      tenant id (16) session id (16)   -
@@ -30,7 +31,7 @@
 //! stands in the row that lists the execution, so that a commit touches no page of the file more.
 //!
 //! Invariant: an index row is there exactly when its record says so: `owned_templates` for every
-//! template, `shared_templates` for shared ones, `active_sessions` for status starting or ready,
+//! template, `shared_templates` for shared ones, `template_names` for those of a unique name, `active_sessions` for status starting or ready,
 //! `ended_sessions` for the others, `starting_sessions` for starting, `running_executions` for running,
 //! `history` for every execution, with ordinals in the order of first commit. A row of `history`
 //! whose execution is gone stays as long as its patch is needed. `doomed_heaps` and
@@ -122,6 +123,7 @@ tables! {
     templates TEMPLATES: Id => Record;
     owned_templates OWNED_TEMPLATES: Owned => ();
     shared_templates SHARED_TEMPLATES: Id => ();
+    template_names TEMPLATE_NAMES: Record => Id;
     sessions SESSIONS: Id => Record;
     active_sessions ACTIVE_SESSIONS: Owned => ();
     ended_sessions ENDED_SESSIONS: Owned => ();
@@ -157,6 +159,11 @@ pub(crate) fn owned(tenant: TenantId, own: &[u8; 16]) -> [u8; 32] {
     key[..16].copy_from_slice(tenant.as_bytes());
     key[16..].copy_from_slice(own);
     key
+}
+
+/// The key of a unique name of a tenant's.
+pub(crate) fn named(tenant: TenantId, name: &str) -> Vec<u8> {
+    [tenant.as_bytes(), name.as_bytes()].concat()
 }
 
 /// The keys of all that a tenant owns, first and last.

@@ -24,6 +24,12 @@ pub struct Template {
     pub is_shared: bool,
     /// A name for people; need not be unique.
     pub name: String,
+    /// Whether no other template of the tenant that says so too may have its name; never changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unique: bool,
+    /// How often it, or a part of it, was written: 1 when it is new. The store counts.
+    #[serde(default = "first_version")]
+    pub version: u64,
     /// The engine's name, as the client gave it.
     pub engine: String,
     /// Whether sessions may be made from it.
@@ -54,6 +60,8 @@ impl Template {
             tenant_id: TenantId::LOCAL,
             is_shared: false,
             name: name.into(),
+            is_unique: false,
+            version: first_version(),
             engine: DEFAULT_ENGINE.to_owned(),
             is_active: true,
             created_at,
@@ -65,6 +73,11 @@ impl Template {
             libraries: Vec::new(),
         }
     }
+}
+
+/// The version of a template that was never changed, as far as its record tells.
+const fn first_version() -> u64 {
+    1
 }
 
 /// Settings of a template.

@@ -152,7 +152,7 @@ fn daemon(binary: &Path, folder: &Path) -> (Child, String) {
 }
 
 async fn template(client: &Client, url: &str) -> TemplateId {
-    let template = client.create_template("soak", None).await.unwrap();
+    let template = client.create_template("soak", None, false).await.unwrap();
     let limits = r#"{"settings":{"limits":{"cpu_ms":100,"wall_ms":2000,"mem_mb":64,"max_events":200,"max_output_kb":64}}}"#;
     let url = format!("{url}/api/v1/templates/{}", template.id);
     let changed = tokio::task::spawn_blocking(move || {

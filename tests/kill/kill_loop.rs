@@ -318,7 +318,7 @@ fn said(execution: &Execution) -> String {
 }
 
 async fn make_template(client: &Client) -> TemplateId {
-    client.create_template("kill", None).await.unwrap().id
+    client.create_template("kill", None, false).await.unwrap().id
 }
 
 fn end(mut daemon: Running) {

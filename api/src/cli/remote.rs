@@ -127,6 +127,8 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::Forbidden => Some("`vm-system token create` makes a token of other scopes"),
         ErrorCode::TenantNotFound => Some("`vm-system tenant list` lists the tenants"),
         ErrorCode::TokenNotFound => Some("`vm-system token list` lists the tokens"),
+        ErrorCode::TemplateExists => Some("give the template another name"),
+        ErrorCode::VersionMismatch => Some("read the template again: somebody changed it"),
         ErrorCode::TenantExists => Some("give the tenant another name"),
         ErrorCode::BackupExists => Some("give the backup another --name"),
         ErrorCode::CursorExpired => Some("read on with --after-seq from the oldest there is"),

@@ -30,6 +30,9 @@ pub(super) enum TemplateCommand {
         /// Its engine
         #[arg(long, default_value = "javy")]
         engine: String,
+        /// Refuse when another template that was made so has the name
+        #[arg(long)]
+        unique: bool,
     },
     /// List the templates, oldest first
     List(Part),
@@ -199,8 +202,8 @@ impl TemplateCommand {
     pub(super) async fn run(self, remote: Remote) -> Result<Exit, CliError> {
         let client = &remote.client;
         match self {
-            Self::Create { name, engine } => {
-                let template = client.create_template(&name, Some(&engine)).await?;
+            Self::Create { name, engine, unique } => {
+                let template = client.create_template(&name, Some(&engine), unique).await?;
                 remote.show(&template, |template| {
                     let name = super::escape::line(&template.name);
                     printer::stdout_line(&format!(

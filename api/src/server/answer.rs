@@ -2,12 +2,13 @@
 //!
 //! Invariant: every body says what it is, and nothing is not JSON but what was asked for.
 
+use super::if_match::etag;
 use crate::error::{ApiError, ErrorCode};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LINK, LOCATION, RETRY_AFTER,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, LINK, LOCATION, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
 use serde::Serialize;
@@ -50,6 +51,7 @@ pub(super) struct Answer {
     ids: Ids,
     link: Option<HeaderValue>,
     location: Option<HeaderValue>,
+    etag: Option<HeaderValue>,
 }
 
 /// What a route gives.
@@ -110,7 +112,14 @@ impl Answer {
             ids: Ids::default(),
             link: None,
             location: None,
+            etag: None,
         }
+    }
+
+    /// Says of which version it is.
+    pub(super) fn of_version(mut self, version: u64) -> Self {
+        self.etag = Some(etag(version));
+        self
     }
 
     /// Says where a list goes on, if it does: a path and a query.
@@ -138,6 +147,9 @@ impl IntoResponse for Answer {
         }
         if let Some(bytes) = self.bytes {
             response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+        }
+        if let Some(etag) = self.etag {
+            response.headers_mut().insert(ETAG, etag);
         }
         if let Some(location) = self.location {
             response.headers_mut().insert(LOCATION, location);

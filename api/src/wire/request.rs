@@ -17,6 +17,8 @@ pub(crate) struct CreateTemplate {
     pub(crate) name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) engine: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unique: Option<bool>,
 }
 
 /// A change of a template.

@@ -502,7 +502,7 @@ async fn what_is_downloaded_hashes_to_its_name_and_belongs_to_the_template() {
     assert!(matches!(refused, HostError::ArtifactNotFound { .. }), "{refused}");
     let noted = || test.outside().join("modules/templates").join(template.id.to_string()).exists();
     assert!(noted());
-    test.host.delete_template(template.id).await.unwrap();
+    test.host.delete_template(template.id, None).await.unwrap();
     assert!(!noted());
 }
 

@@ -6,7 +6,7 @@ use super::{commit, over, session, steady};
 use crate::database::migrate::LIVE_SESSIONS;
 use crate::tables::{
     ACTIVE_SESSIONS, ENDED_SESSIONS, FORMAT_KEY, KV, KV_WORKSPACES, META, OWNED_TEMPLATES,
-    SHARED_TEMPLATES, TENANTS, TOKENS,
+    SHARED_TEMPLATES, TEMPLATE_NAMES, TENANTS, TOKENS,
 };
 use crate::{Recovery, Storage, StorageError};
 use flate2::read::GzDecoder;
@@ -38,6 +38,7 @@ async fn format_2() -> Disk {
     );
     assert!(txn.delete_table(OWNED_TEMPLATES).unwrap());
     assert!(txn.delete_table(SHARED_TEMPLATES).unwrap());
+    assert!(txn.delete_table(TEMPLATE_NAMES).unwrap());
     assert!(txn.delete_table(KV).unwrap() && txn.delete_table(KV_WORKSPACES).unwrap());
     txn.open_table(META).unwrap().insert(FORMAT_KEY, 2).unwrap();
     txn.commit().unwrap();

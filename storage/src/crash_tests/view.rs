@@ -3,7 +3,7 @@
 
 use super::disk::Disk;
 use super::script::{PAGES, Pages};
-use crate::tables::{HistoryRow, Snapshot, all_owned, own_of, owned};
+use crate::tables::{HistoryRow, Snapshot, all_owned, named, own_of, owned};
 use crate::writer::totals::Totals;
 use crate::{
     Event, EventPayload, Execution, ExecutionErrorCode, ExecutionStatus, HEAP_PAGE_BYTES,
@@ -147,6 +147,17 @@ pub(super) fn check_inside(disk: &Disk) {
     let own: Vec<_> = own.map(|row| own_of(row.unwrap().0.value())).collect();
     let all: Vec<_> = tables.templates.iter().unwrap().map(|row| *row.unwrap().0.value()).collect();
     assert_eq!(own, all);
+    let mut unique = 0;
+    for row in tables.templates.iter().unwrap() {
+        let template: Template = serde_json::from_slice(row.unwrap().1.value()).unwrap();
+        if template.is_unique {
+            let key = named(template.tenant_id, &template.name);
+            let named = tables.template_names.get(key.as_slice()).unwrap().unwrap();
+            assert_eq!(named.value(), template.id.as_bytes());
+            unique += 1;
+        }
+    }
+    assert_eq!(tables.template_names.len().unwrap(), unique);
 }
 
 /// Checks that a workspace's row says what its keys come to.

@@ -13,8 +13,8 @@ use crate::id::{ExecutionId, SessionId, TemplateId, TenantId, TokenId};
 use crate::record::decode;
 use crate::session::{Session, SessionFilter};
 use crate::tables::{
-    HistoryRow, Noun, Snapshot, all_owned, decode_event, due_key, due_of, get, number_of, numbered,
-    own_of, owned,
+    HistoryRow, Noun, Snapshot, all_owned, decode_event, due_key, due_of, get, named, number_of,
+    numbered, own_of, owned,
 };
 use crate::template::Template;
 use crate::tenant::{Tenant, Token};
@@ -121,6 +121,20 @@ impl Storage {
                 Ok(decode(&Noun::Token(id), record.value())?)
             });
             rows.collect()
+        })
+    }
+
+    /// The template of a tenant that has a unique name, or `None` where none has it.
+    pub fn template_of_name(
+        &self,
+        tenant: TenantId,
+        name: &str,
+    ) -> Result<Option<Template>, StorageError> {
+        self.read(|snapshot| {
+            let Some(id) = snapshot.template_names.get(named(tenant, name).as_slice())? else {
+                return Ok(None);
+            };
+            get(&snapshot.templates, Noun::Template(TemplateId::from_bytes(id.value())))
         })
     }
 

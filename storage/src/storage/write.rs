@@ -39,7 +39,7 @@ impl Storage {
     /// Keeps a new template with all its parts.
     ///
     /// # Errors
-    /// `DuplicateTemplate`, `UnknownTenant`, `TooManyTemplates`, a record bound, or the state of the store.
+    /// `DuplicateTemplate`, `UnknownTenant`, `TemplateNameTaken`, `TooManyTemplates`, a record bound, or the state of the store.
     pub async fn create_template(&self, template: Template) -> Result<(), StorageError> {
         let template = PreparedTemplate::of(&template)?;
         self.queue.ask(&self.slot, Work::CreateTemplate(template)).await.map(drop)
@@ -48,13 +48,13 @@ impl Storage {
     /// Changes a template, atomically against every other write; gives what `change` gives.
     ///
     /// `change` runs on the writer, so everyone else's commits wait for it: let it only edit.
-    /// When it errs, nothing is written and its error is the answer. `updated_at` is for `change` to set.
+    /// When it errs, nothing is written and its error is the answer. `updated_at` is for `change` to set, `version` is counted.
     ///
     /// # Panics
     /// When `change` does.
     ///
     /// # Errors
-    /// What `change` gives; `UnknownTemplate`, `TemplateRenamed`, a record bound, or the state of
+    /// What `change` gives; `UnknownTemplate`, `TemplateRenamed`, `TemplateNameTaken`, a record bound, or the state of
     /// the store.
     pub async fn update_template<T, E, F>(&self, id: TemplateId, change: F) -> Result<T, E>
     where
@@ -141,12 +141,16 @@ impl Storage {
         self.queue.ask(&self.slot, Work::DeleteToken { id }).await.map(drop)
     }
 
-    /// Removes a template with all its parts.
+    /// Removes a template with all its parts; where versions are `expected`, only one of these.
     ///
     /// # Errors
-    /// `UnknownTemplate`, or the state of the store.
-    pub async fn delete_template(&self, id: TemplateId) -> Result<(), StorageError> {
-        self.queue.ask(&self.slot, Work::DeleteTemplate { id }).await.map(drop)
+    /// `UnknownTemplate`, `TemplateVersion`, or the state of the store.
+    pub async fn delete_template(
+        &self,
+        id: TemplateId,
+        expected: Option<Vec<u64>>,
+    ) -> Result<(), StorageError> {
+        self.queue.ask(&self.slot, Work::DeleteTemplate { id, expected }).await.map(drop)
     }
 
     /// Keeps a session as it now is, new or changed. What is stored of the heap of one that is over

@@ -14,11 +14,11 @@ use crate::database::Fault;
 use crate::database::recover::{crash, stop};
 use crate::error::StorageError;
 use crate::execution::Execution;
-use crate::id::{ExecutionId, SessionId, TemplateId};
+use crate::id::{ExecutionId, SessionId, TemplateId, TenantId};
 use crate::record::encode;
 use crate::session::{Session, SessionStatus};
 use crate::tables::{
-    HistoryRow, Noun, Tables, all_of, due_key, get, last_number, number_of, numbered, owned,
+    HistoryRow, Noun, Tables, all_of, due_key, get, last_number, named, number_of, numbered, owned,
 };
 use crate::template::Template;
 use redb::ReadableTable;
@@ -50,7 +50,7 @@ pub(crate) fn apply(
         Work::DeleteToken { id } => tenants::delete_token(tables, id),
         Work::CreateTemplate(template) => create_template(tables, &template),
         Work::UpdateTemplate { id, change } => update_template(tables, id, change),
-        Work::DeleteTemplate { id } => delete_template(tables, id),
+        Work::DeleteTemplate { id, expected } => delete_template(tables, id, expected.as_deref()),
         Work::PutSession(session) => put_session(tables, totals, session),
         Work::PurgeSession { id } => purge_session(tables, id),
         Work::PostponeExpiry { id, due_ms, next_ms } => postpone(tables, id, due_ms, next_ms),
@@ -69,13 +69,16 @@ pub(crate) fn apply(
 }
 
 fn create_template(tables: &mut Tables<'_>, template: &PreparedTemplate) -> Result<Effect, Fault> {
-    let PreparedTemplate { id, tenant, is_shared, ref record } = *template;
+    let PreparedTemplate { id, tenant, is_shared, ref unique_name, ref record } = *template;
     tenants::check(tables, tenant)?;
     if tables.templates.get(id.as_bytes())?.is_some() {
         return Err(StorageError::DuplicateTemplate(id).into());
     }
     if tenants::count(&tables.owned_templates, tenant, MAX_TEMPLATES)? >= MAX_TEMPLATES {
         return Err(StorageError::TooManyTemplates { limit: MAX_TEMPLATES }.into());
+    }
+    if let Some(name) = unique_name {
+        take_name(tables, id, tenant, name)?;
     }
     tables.templates.insert(id.as_bytes(), record.as_slice())?;
     tables.owned_templates.insert(&owned(tenant, id.as_bytes()), ())?;
@@ -91,16 +94,38 @@ fn update_template(
     let noun = Noun::Template(id);
     let mut template: Template =
         get(&tables.templates, noun)?.ok_or(StorageError::UnknownTemplate(id))?;
-    let owner = template.tenant_id;
+    let Template { tenant_id: owner, is_unique, version, .. } = template;
+    let name_before = template.name.clone();
     if !change(&mut template) {
         return Ok(Effect::Nothing);
     }
-    if template.id != id || template.tenant_id != owner {
+    if template.id != id || template.tenant_id != owner || template.is_unique != is_unique {
         return Err(StorageError::TemplateRenamed(id).into());
     }
-    tables.templates.insert(id.as_bytes(), encode(&noun, &template)?.as_slice())?;
+    template.version = version.saturating_add(1);
+    let record = encode(&noun, &template)?;
+    if is_unique && template.name != name_before {
+        take_name(tables, id, owner, &template.name)?;
+        tables.template_names.remove(named(owner, &name_before).as_slice())?;
+    }
+    tables.templates.insert(id.as_bytes(), record.as_slice())?;
     share_template(tables, id, template.is_shared)?;
     Ok(Effect::Written)
+}
+
+/// Gives a template a name that no other of the tenant's may have.
+fn take_name(
+    tables: &mut Tables<'_>,
+    id: TemplateId,
+    tenant: TenantId,
+    name: &str,
+) -> Result<(), Fault> {
+    let key = named(tenant, name);
+    if tables.template_names.get(key.as_slice())?.is_some() {
+        return Err(StorageError::TemplateNameTaken { name: name.to_owned() }.into());
+    }
+    tables.template_names.insert(key.as_slice(), id.as_bytes())?;
+    Ok(())
 }
 
 fn share_template(tables: &mut Tables<'_>, id: TemplateId, is_shared: bool) -> Result<(), Fault> {
@@ -112,10 +137,21 @@ fn share_template(tables: &mut Tables<'_>, id: TemplateId, is_shared: bool) -> R
     Ok(())
 }
 
-fn delete_template(tables: &mut Tables<'_>, id: TemplateId) -> Result<Effect, Fault> {
+fn delete_template(
+    tables: &mut Tables<'_>,
+    id: TemplateId,
+    expected: Option<&[u64]>,
+) -> Result<Effect, Fault> {
     let noun = Noun::Template(id);
     let template: Template =
         get(&tables.templates, noun)?.ok_or(StorageError::UnknownTemplate(id))?;
+    let version = template.version;
+    if expected.is_some_and(|expected| !expected.contains(&version)) {
+        return Err(StorageError::TemplateVersion { id, version }.into());
+    }
+    if template.is_unique {
+        tables.template_names.remove(named(template.tenant_id, &template.name).as_slice())?;
+    }
     tables.templates.remove(id.as_bytes())?;
     tables.owned_templates.remove(&owned(template.tenant_id, id.as_bytes()))?;
     share_template(tables, id, false)?;

@@ -291,7 +291,13 @@ mod tests {
 
     fn create(bytes: usize) -> Work {
         let (id, tenant, record) = (TemplateId::new(), TenantId::LOCAL, vec![b'x'; bytes]);
-        Work::CreateTemplate(PreparedTemplate { id, tenant, is_shared: false, record })
+        Work::CreateTemplate(PreparedTemplate {
+            id,
+            tenant,
+            is_shared: false,
+            unique_name: None,
+            record,
+        })
     }
 
     /// Asks for a write of so many bytes as far as the queue lets it come.

@@ -72,7 +72,7 @@ pub(crate) enum Work {
     DeleteToken { id: TokenId },
     CreateTemplate(PreparedTemplate),
     UpdateTemplate { id: TemplateId, change: Change<Template> },
-    DeleteTemplate { id: TemplateId },
+    DeleteTemplate { id: TemplateId, expected: Option<Vec<u64>> },
     PutSession(PreparedSession),
     PurgeSession { id: SessionId },
     PostponeExpiry { id: SessionId, due_ms: u64, next_ms: Option<u64> },
@@ -159,14 +159,17 @@ pub(crate) struct PreparedTemplate {
     pub(crate) id: TemplateId,
     pub(crate) tenant: TenantId,
     pub(crate) is_shared: bool,
+    /// Its name, where that is to be unique.
+    pub(crate) unique_name: Option<String>,
     pub(crate) record: Vec<u8>,
 }
 
 impl PreparedTemplate {
     pub(crate) fn of(template: &Template) -> Result<Self, StorageError> {
         let Template { id, tenant_id, is_shared, .. } = *template;
+        let unique_name = template.is_unique.then(|| template.name.clone());
         let record = encode(&Noun::Template(id), template)?;
-        Ok(Self { id, tenant: tenant_id, is_shared, record })
+        Ok(Self { id, tenant: tenant_id, is_shared, unique_name, record })
     }
 }
 

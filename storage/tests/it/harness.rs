@@ -56,6 +56,8 @@ pub(crate) fn template() -> Template {
         tenant_id: TenantId::LOCAL,
         is_shared: false,
         name: "a template".to_owned(),
+        is_unique: false,
+        version: 1,
         engine: "javy".to_owned(),
         is_active: true,
         created_at: now(),

@@ -178,7 +178,7 @@ async fn all_of_a_file_of_format_3_belongs_to_the_local_tenant() {
     for id in ids {
         storage.put_session(closed(storage.session(id).unwrap().unwrap())).await.unwrap();
     }
-    storage.delete_template(sessions[0].template_id).await.unwrap();
+    storage.delete_template(sessions[0].template_id, None).await.unwrap();
     assert_eq!(storage.live_session_ids(TenantId::LOCAL).unwrap(), (0, vec![]));
     assert_eq!((all_templates(&storage).len(), all_sessions(&storage).len()), (0, 3));
     recounted(&place, storage).await;

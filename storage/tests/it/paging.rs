@@ -128,7 +128,7 @@ async fn a_cursor_outlives_the_item_it_names() {
     }
     let first = storage.templates(TenantId::LOCAL, PageRequest::first(1)).unwrap();
     let cursor: Option<TemplateId> = first.next;
-    storage.delete_template(cursor.unwrap()).await.unwrap();
+    storage.delete_template(cursor.unwrap(), None).await.unwrap();
     let rest = storage.templates(TenantId::LOCAL, PageRequest { limit: 5, cursor }).unwrap();
     assert_eq!((rest.items, rest.next), (templates[1..].to_vec(), None));
 }

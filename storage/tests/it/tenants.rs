@@ -98,7 +98,7 @@ async fn a_shared_template_is_listed_for_everyone_once_and_stays_its_owners() {
     share(false).await.unwrap();
     assert_eq!(templates(&storage, two), [ids[1]]);
     share(true).await.unwrap();
-    storage.delete_template(ids[0]).await.unwrap();
+    storage.delete_template(ids[0], None).await.unwrap();
     assert_eq!(templates(&storage, two), [ids[1]]);
 }
 

@@ -27,3 +27,4 @@ mod templates;
 mod tenants;
 mod tls;
 mod tokens;
+mod versions;

@@ -8,6 +8,7 @@ use crate::error::{ApiError, ErrorCode};
 use crate::server::App;
 use crate::server::answer::{Answer, Answered};
 use crate::server::body::Json;
+use crate::server::if_match::IfMatch;
 use crate::server::query::{PathId, PathIdAndName};
 use crate::wire;
 use vm_host::{LibraryName, catalogue};
@@ -34,6 +35,7 @@ pub(super) async fn modules(app: App, PathId(id): PathId<TemplateId>) -> Answere
 pub(super) async fn add_module(
     app: App,
     PathId(id): PathId<TemplateId>,
+    if_match: IfMatch,
     Json(body, _room): Json<wire::AddName>,
 ) -> Answered {
     let name = required_text("name", body.name, MAX_NAME_BYTES)?;
@@ -50,14 +52,15 @@ pub(super) async fn add_module(
     if !catalogue::has_module(&name) {
         return Err(refused("does not exist"));
     }
-    add(&app, id, modules_of, name).await
+    add(&app, id, if_match, (modules_of, name)).await
 }
 
 pub(super) async fn remove_module(
     app: App,
     PathIdAndName(id, name): PathIdAndName<TemplateId>,
+    if_match: IfMatch,
 ) -> Answered {
-    remove(&app, id, modules_of, name).await
+    remove(&app, id, if_match, (modules_of, name)).await
 }
 
 pub(super) async fn libraries(app: App, PathId(id): PathId<TemplateId>) -> Answered {
@@ -67,19 +70,21 @@ pub(super) async fn libraries(app: App, PathId(id): PathId<TemplateId>) -> Answe
 pub(super) async fn add_library(
     app: App,
     PathId(id): PathId<TemplateId>,
+    if_match: IfMatch,
     Json(body, _room): Json<wire::AddName>,
 ) -> Answered {
     let name = required_text("name", body.name, MAX_NAME_BYTES)?;
     let name = library_name(&name)?;
-    add(&app, id, libraries_of, name).await
+    add(&app, id, if_match, (libraries_of, name)).await
 }
 
 pub(super) async fn remove_library(
     app: App,
     PathIdAndName(id, name): PathIdAndName<TemplateId>,
+    if_match: IfMatch,
 ) -> Answered {
     let name = library_name(&name)?;
-    remove(&app, id, libraries_of, name).await
+    remove(&app, id, if_match, (libraries_of, name)).await
 }
 
 fn library_name(name: &str) -> Result<String, ApiError> {
@@ -89,9 +94,14 @@ fn library_name(name: &str) -> Result<String, ApiError> {
     }
 }
 
-async fn add(app: &App, id: TemplateId, list: List, name: String) -> Answered {
+async fn add(
+    app: &App,
+    id: TemplateId,
+    if_match: IfMatch,
+    (list, name): (List, String),
+) -> Answered {
     let added = changed(id, &name);
-    change(app, id, move |template| {
+    change(app, id, if_match, move |template| {
         let list = list(template);
         if !list.contains(&name) {
             refuse_when_full("modules and as many libraries", list.len())?;
@@ -103,9 +113,14 @@ async fn add(app: &App, id: TemplateId, list: List, name: String) -> Answered {
     Ok(Answer::created(&added))
 }
 
-async fn remove(app: &App, id: TemplateId, list: List, name: String) -> Answered {
+async fn remove(
+    app: &App,
+    id: TemplateId,
+    if_match: IfMatch,
+    (list, name): (List, String),
+) -> Answered {
     let removed = changed(id, &name);
-    change(app, id, move |template| {
+    change(app, id, if_match, move |template| {
         list(template).retain(|other| *other != name);
         Ok(())
     })

@@ -6,6 +6,7 @@ use crate::server::App;
 use crate::server::access::forbidden;
 use crate::server::answer::{Answer, Answered, Ids};
 use crate::server::body::Json;
+use crate::server::if_match::IfMatch;
 use crate::server::query::{Parameters, PathId, page, parse_id};
 use crate::settings_patch::SettingsError;
 use crate::whole::OutOfRange;
@@ -56,10 +57,12 @@ pub(super) async fn create(app: App, Json(body, _room): Json<wire::CreateTemplat
     if let Some(engine) = body.engine {
         template.engine = supported_engine(engine)?;
     }
+    template.is_unique = body.unique.unwrap_or(false);
     limits::lower(&mut template.settings.limits, &app.host.ceilings());
     let template = app.host.create_template(template).await?;
     let ids = about(template.id);
-    Ok(Answer::created(&wire::Template::from(template)).about(ids))
+    let version = template.version;
+    Ok(Answer::created(&wire::Template::from(template)).about(ids).of_version(version))
 }
 
 fn supported_engine(engine: String) -> Result<String, ApiError> {
@@ -73,13 +76,16 @@ fn supported_engine(engine: String) -> Result<String, ApiError> {
 }
 
 pub(super) async fn get(app: App, PathId(id): PathId<TemplateId>) -> Answered {
-    Ok(Answer::ok(&wire::TemplateDetail::from(app.host.template(id).await?)))
+    let template = app.host.template(id).await?;
+    let version = template.version;
+    Ok(Answer::ok(&wire::TemplateDetail::from(template)).of_version(version))
 }
 
 pub(super) async fn update(
     app: App,
     Extension(principal): Extension<Arc<Principal>>,
     PathId(id): PathId<TemplateId>,
+    if_match: IfMatch,
     Json(body, _room): Json<wire::UpdateTemplate>,
 ) -> Answered {
     let name = match body.name {
@@ -91,7 +97,7 @@ pub(super) async fn update(
         return Err(forbidden(Scope::Admin));
     }
     let (settings, ceilings) = (body.settings, app.host.ceilings());
-    let changed = change(&app, id, move |template| {
+    let changed = change(&app, id, if_match, move |template| {
         settings.apply(&mut template.settings, &ceilings)?;
         if let Some(name) = name {
             template.name = name;
@@ -101,11 +107,18 @@ pub(super) async fn update(
         }
         Ok(template.clone())
     });
-    Ok(Answer::ok(&wire::TemplateDetail::from(changed.await?)))
+    let changed = changed.await?;
+    // The store counts what is written.
+    let version = changed.version.saturating_add(1);
+    Ok(Answer::ok(&wire::TemplateDetail::from(changed)).of_version(version))
 }
 
-pub(super) async fn delete(app: App, PathId(id): PathId<TemplateId>) -> Answered {
-    app.host.delete_template(id).await?;
+pub(super) async fn delete(
+    app: App,
+    PathId(id): PathId<TemplateId>,
+    IfMatch(expected): IfMatch,
+) -> Answered {
+    app.host.delete_template(id, expected).await?;
     Ok(Answer::ok(&wire::TemplateDeleted { status: "ok".to_owned(), template_id: id }))
 }
 
@@ -118,6 +131,7 @@ pub(super) async fn capabilities(app: App, PathId(id): PathId<TemplateId>) -> An
 pub(super) async fn add_capability(
     app: App,
     PathId(id): PathId<TemplateId>,
+    if_match: IfMatch,
     Json(body, _room): Json<wire::AddCapability>,
 ) -> Answered {
     let kind = required_text("kind", body.kind, MAX_NAME_BYTES)?;
@@ -130,7 +144,7 @@ pub(super) async fn add_capability(
     };
     check_config(capability.kind, &capability.name, &capability.config)
         .map_err(|error| ApiError::validation(&error.path, error.reason))?;
-    let added = change(&app, id, move |template| {
+    let added = change(&app, id, if_match, move |template| {
         refuse_when_full("capabilities", template.capabilities.len())?;
         template.capabilities.push(capability.clone());
         Ok(capability)
@@ -157,6 +171,7 @@ pub(super) async fn startup_files(app: App, PathId(id): PathId<TemplateId>) -> A
 pub(super) async fn add_startup_file(
     app: App,
     PathId(id): PathId<TemplateId>,
+    if_match: IfMatch,
     Json(body, _room): Json<wire::AddStartupFile>,
 ) -> Answered {
     // How long a path may be is for `check_path` to say, under its own code.
@@ -177,7 +192,7 @@ pub(super) async fn add_startup_file(
         None => 0,
     };
     let file = StartupFile { id: StartupFileId::new(), path, order_index, mode };
-    let added = change(&app, id, move |template| {
+    let added = change(&app, id, if_match, move |template| {
         refuse_when_full("startup files", template.startup_files.len())?;
         template.startup_files.push(file.clone());
         Ok(file)
@@ -189,9 +204,11 @@ pub(super) async fn add_startup_file(
 pub(super) async fn change<T: Send + 'static>(
     app: &App,
     id: TemplateId,
+    if_match: IfMatch,
     change: impl FnOnce(&mut Template) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let change = |template: &mut Template| {
+    let change = move |template: &mut Template| {
+        if_match.check(template)?;
         template.updated_at = now();
         change(template)
     };

@@ -46,6 +46,16 @@ const ROWS: &[Row] = &[
         let reader = daemon.as_(&token).token_of(&tenant, &["read"]);
         daemon.as_(&reader).post("/templates", json!({"name": "a"}))
     }),
+    (ErrorCode::TemplateExists, || {
+        let daemon = Daemon::start();
+        daemon.post("/templates", json!({"name": "a", "unique": true})).is(201);
+        daemon.post("/templates", json!({"name": "a", "unique": true}))
+    }),
+    (ErrorCode::VersionMismatch, || {
+        let daemon = Daemon::start();
+        let uri = daemon.url(&format!("/api/v1/templates/{}", daemon.template()));
+        daemon.send(Request::delete(uri).header("if-match", "\"2\"").body(Vec::new()).unwrap())
+    }),
     (ErrorCode::TenantNotFound, || Daemon::start().get(&format!("/tenants/{UNKNOWN}"))),
     (ErrorCode::TenantExists, || Daemon::start().post("/tenants", json!({"name": "local"}))),
     (ErrorCode::TokenNotFound, || Daemon::start().delete(&format!("/tokens/{UNKNOWN}"))),
