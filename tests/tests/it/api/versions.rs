@@ -43,7 +43,7 @@ fn a_template_changes_only_as_the_version_that_the_client_knows() {
     let (module, library) = (json!({"name": "fs"}), json!({"name": "x-1.0.0"}));
     let (file, env) = (json!({"path": "a.js"}), json!({"kind": "env", "name": "env"}));
     let parts = |part: &str| format!("{path}/{part}");
-    let changes = [
+    let requests = [
         ("PATCH", path.clone(), Some(&name)),
         ("POST", parts("modules"), Some(&module)),
         ("DELETE", parts("modules/fs"), None),
@@ -54,7 +54,7 @@ fn a_template_changes_only_as_the_version_that_the_client_knows() {
         ("DELETE", path.clone(), None),
     ];
     let before = daemon.get(&path).is(200);
-    for (method, path, body) in &changes {
+    for (method, path, body) in &requests {
         for tags in
             [&["\"1\""][..], &["\"3\", \"x\""], &["W/\"2\""], &["\"02\""], &["\"1\"", "\"3\""]]
         {
@@ -72,7 +72,7 @@ fn a_template_changes_only_as_the_version_that_the_client_knows() {
         }
     }
     assert_eq!(daemon.get(&path).is(200), before);
-    for (version, (method, path, body)) in (2..).zip(&changes) {
+    for (version, (method, path, body)) in (2..).zip(&requests) {
         let tags = [format!("\"7\", \"{version}\"")];
         let reply = with_tags(&daemon, (method, path), &[tags[0].as_str()], *body);
         assert!([200, 201].contains(&reply.status), "{method} {path}: {}", reply.body);
