@@ -2,6 +2,7 @@
 
 use crate::harness::{Daemon, Ended};
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 
 /// Runs a command against a daemon, in the daemon's folder.
 fn cli(daemon: &Daemon, args: &[&str]) -> Ended {
@@ -300,6 +301,58 @@ fn an_execution_is_cancelled_from_the_command_line() {
     assert_eq!(unknown.code, 1);
     assert!(unknown.stderr.contains("EXECUTION_NOT_FOUND"), "{}", unknown.stderr);
     assert_eq!(daemon.preview(&session, "1 + 1"), "2");
+}
+
+#[test]
+fn what_a_file_does_is_shown_while_it_does_it() {
+    let daemon = Daemon::start();
+    let template = daemon.template();
+    daemon
+        .post(&format!("/templates/{template}/modules"), serde_json::json!({"name": "fs"}))
+        .is(201);
+    let session = session(&daemon, &template);
+    daemon.folder.file(
+        "worktree/job.js",
+        "var fs = require('fs'); console.log('first');\
+         new Promise((done) => {\
+           const look = () => (fs.existsSync('go') ? done('done') : setTimeout(look, 5));\
+           look();\
+         })",
+    );
+    let url = daemon.url("");
+    let start = |args: &[&str]| {
+        let mut child =
+            daemon.folder.command(&[&["--server-url", &url], args].concat()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines)
+    };
+    let (mut running, mut shown) = start(&["exec", "run-file", &session, "job.js", "--follow"]);
+    let mut until = |text: &str| shown.by_ref().find(|line| line.as_ref().unwrap().contains(text));
+    assert!(until("first").is_some());
+    // It runs, and is followed from the second event on by somebody else.
+    let execution = daemon.wait_until_running(&session);
+    let id = execution["id"].as_str().unwrap();
+    let events = ["exec", "events", id, "--follow", "--after-seq", "1"];
+    let (mut following, mut followed) = start(&events);
+    assert_eq!(
+        followed.next().unwrap().unwrap(),
+        "[2] console: {\"level\":\"log\",\"text\":\"first\"}"
+    );
+    daemon.folder.file("worktree/go", "");
+    let rest: Vec<_> = shown.map(Result::unwrap).collect();
+    assert!(rest.iter().any(|line| line.contains("\"preview\":\"'done'\"")), "{rest:?}");
+    assert!(rest.iter().any(|line| line == "Status: ok"), "{rest:?}");
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+    let rest: Vec<_> = followed.map(Result::unwrap).collect();
+    assert!(rest.len() == 1 && rest[0].starts_with("[3] value: "), "{rest:?}");
+    assert_eq!(following.wait().unwrap().code(), Some(0));
+    // As programs read it: an event a line, and then the execution.
+    let args = ["exec", "run-file", &session, "job.js", "--follow", "--output", "json"];
+    let printed = ok(&daemon, &args);
+    let lines: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seqs: Vec<_> = lines.iter().filter_map(|line| line["seq"].as_u64()).collect();
+    assert_eq!((seqs, &lines[3]["status"]), (vec![1, 2, 3], &Value::from("ok")));
 }
 
 #[test]
