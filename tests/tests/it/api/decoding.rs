@@ -1,7 +1,10 @@
 //! Bodies and requests that are not quite right.
 
 use crate::harness::{Daemon, raw, reply_of};
-use serde_json::json;
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use ureq::http::Request;
 
 #[test]
@@ -131,6 +134,59 @@ fn a_request_keeps_its_sane_id_and_gets_one_otherwise() {
         assert_eq!(given.len(), 36, "{given}");
     }
     assert_ne!(with(None), with(None));
+}
+
+#[test]
+fn answers_are_compressed_for_who_asks_and_streams_are_not() {
+    let daemon = Daemon::start();
+    let ask = |path: &str, headers: &str| {
+        let head = format!(
+            "GET /api/v1{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+        );
+        let mut stream = TcpStream::connect(daemon.address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let at = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let body = answer.split_off(at);
+        (String::from_utf8(answer).unwrap().to_lowercase(), body)
+    };
+    let whole = |(head, body): (String, Vec<u8>)| -> Value {
+        assert!(!head.contains("content-encoding") && head.contains("content-length"), "{head}");
+        serde_json::from_slice(&body).unwrap()
+    };
+    let plain = whole(ask("/metadata/modules", ""));
+    assert_eq!(whole(ask("/metadata/modules", "Accept-Encoding: identity, br;q=0\r\n")), plain);
+    let (head, packed) = ask("/metadata/modules", "Accept-Encoding: gzip\r\n");
+    assert!(
+        head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"),
+        "{head}"
+    );
+    assert!(packed.len() * 2 < plain.to_string().len(), "{} bytes", packed.len());
+    let unpacked: Value = serde_json::from_reader(GzDecoder::new(&dechunked(&packed)[..])).unwrap();
+    assert_eq!(unpacked, plain);
+    let (head, _) = ask("/metadata/modules", "Accept-Encoding: br, gzip\r\n");
+    assert!(head.contains("content-encoding: br"), "{head}");
+    // What is small comes as it is, and so do events that are streamed.
+    whole(ask("/health", "Accept-Encoding: gzip\r\n"));
+    let session = daemon.any_session();
+    let execution = daemon.repl(&session, "console.log('x'.repeat(10_000))");
+    let path = format!("/executions/{}/events", execution["id"].as_str().unwrap());
+    let (head, _) = ask(&path, "Accept-Encoding: gzip\r\nAccept: text/event-stream\r\n");
+    assert!(head.contains("text/event-stream") && !head.contains("content-encoding"), "{head}");
+    let (head, packed) = ask(&path, "Accept-Encoding: gzip\r\n");
+    assert!(head.contains("content-encoding: gzip") && packed.len() < 1_000, "{head}");
+}
+
+/// A body without the chunks that it came in.
+fn dechunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(at) = body.windows(2).position(|window| window == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..at]).unwrap(), 16).unwrap();
+        whole.extend_from_slice(&body[at + 2..at + 2 + size]);
+        body = &body[at + 4 + size..];
+    }
+    whole
 }
 
 #[test]
