@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
-use vm_host::{FileError, HostError, PathError, WorktreeError};
+use vm_host::{FileError, HostError, PathError, TokenRefused, WorktreeError};
 use vm_storage::{StorageError, TenantId};
 
 /// When a client that met a full or failing host may try again, unless the host says otherwise.
@@ -195,6 +195,8 @@ impl From<HostError> for ApiError {
                 of(ErrorCode::TemplateNotFound).with("template_id", id)
             }
             HostError::TemplateReadOnly(id) => of(ErrorCode::Forbidden).with("template_id", id),
+            HostError::TokenRefused(TokenRefused::Invalid) => of(ErrorCode::Unauthenticated),
+            HostError::TokenRefused(TokenRefused::Suspended) => of(ErrorCode::Forbidden),
             HostError::TenantNotFound(id) => of(ErrorCode::TenantNotFound).with("tenant_id", id),
             HostError::TokenNotFound(id) => of(ErrorCode::TokenNotFound).with("token_id", id),
             HostError::SessionNotFound(id) => of(ErrorCode::SessionNotFound).with("session_id", id),

@@ -51,7 +51,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 use vm_guest::abi::Operation;
-use vm_storage::{Limits, TemplateId};
+use vm_storage::{Limits, Session, TemplateId, TenantId};
 
 /// Bytes of images that are held ready.
 const MAX_READY_BYTES: u64 = 256 << 20;
@@ -68,6 +68,21 @@ const MAKING_SMALL: usize = 8;
 
 /// What artifacts are kept under: the hash of everything that a module is made of.
 pub(crate) type Key = [u8; 32];
+
+/// A template as one tenant uses it. What another's sessions of a shared template left is not its own: it
+/// holds what their worktrees have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct UsedBy {
+    pub(crate) tenant: TenantId,
+    pub(crate) template: TemplateId,
+}
+
+impl UsedBy {
+    /// The template that a session was made from, as its tenant uses it.
+    pub(crate) fn of(session: &Session) -> Self {
+        Self { tenant: session.tenant_id, template: session.template_id }
+    }
+}
 
 /// The template modules that there are.
 pub(crate) struct Artifacts {
@@ -142,7 +157,7 @@ impl Artifacts {
     pub(crate) async fn replayed(
         &self,
         engine: &Engine,
-        template: TemplateId,
+        template: UsedBy,
         scripts: &Scripts,
         limits: &Limits,
     ) -> Result<Arc<replayed::Replayed>, HostError> {
@@ -164,7 +179,7 @@ impl Artifacts {
     pub(crate) async fn image(
         &self,
         engine: &Engine,
-        template: TemplateId,
+        template: UsedBy,
         key: &Key,
         grants: &Grants,
     ) -> Option<(Arc<Image>, RwLockReadGuard<'_, ()>)> {
@@ -232,7 +247,7 @@ impl Artifacts {
     pub(crate) async fn make_image(
         &self,
         engine: &Engine,
-        template: TemplateId,
+        template: UsedBy,
         key: Key,
         heap: &Heap,
         ran: Ran<'_>,
@@ -264,7 +279,7 @@ impl Artifacts {
     }
 
     /// The artifacts that were made for a template or used by its sessions, and are there.
-    pub(crate) async fn list(&self, template: TemplateId) -> Result<Vec<Artifact>, HostError> {
+    pub(crate) async fn list(&self, template: UsedBy) -> Result<Vec<Artifact>, HostError> {
         let Some(folder) = self.folder.clone() else { return Ok(Vec::new()) };
         let found = blocking(move || folder.list(template)).await?;
         let hits = self.hits().clone();
@@ -281,7 +296,7 @@ impl Artifacts {
     }
 
     /// One of a template's artifacts, as an open file and its length; none if it has no such.
-    pub(crate) async fn download(&self, template: TemplateId, hash: &str) -> Option<(File, u64)> {
+    pub(crate) async fn download(&self, template: UsedBy, hash: &str) -> Option<(File, u64)> {
         let (folder, hash) = (self.folder.clone()?, hash.to_owned());
         let open = blocking(move || {
             folder.is_marked(template, &hash).then(|| folder.open_module(&hash).ok()).flatten()
@@ -317,7 +332,7 @@ impl Artifacts {
         Ok(())
     }
 
-    async fn note_use(&self, template: TemplateId, hash: &str) {
+    async fn note_use(&self, template: UsedBy, hash: &str) {
         let is_first = {
             let mut hits = self.hits();
             let hits = hits.entry(hash.to_owned()).or_default();
@@ -332,7 +347,7 @@ impl Artifacts {
         }
     }
 
-    async fn mark(&self, template: TemplateId, hash: &str) {
+    async fn mark(&self, template: UsedBy, hash: &str) {
         let Some(folder) = self.folder.clone() else { return };
         let hash = hash.to_owned();
         drop(blocking(move || folder.mark(template, &hash)).await);

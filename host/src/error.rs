@@ -5,6 +5,7 @@
 use crate::engine::GuestError;
 use crate::programs::ProgramError;
 use crate::secrets::SecretsError;
+use crate::tenancy::TokenRefused;
 use std::time::Duration;
 use vm_storage::{
     ExecutionErrorCode, ExecutionId, SessionId, SessionStatus, StorageError, TemplateId, TenantId,
@@ -26,6 +27,9 @@ pub enum HostError {
     /// There is no such token.
     #[error("there is no token {0}")]
     TokenNotFound(TokenId),
+    /// The token that a change was asked for with is not taken any more.
+    #[error(transparent)]
+    TokenRefused(#[from] TokenRefused),
     /// The system gave no randomness for a secret.
     #[error("the system gave no randomness: {0}")]
     Entropy(String),

@@ -4,7 +4,7 @@
 //! an event only once it is durable. So memory is looked at first and the store after it: what
 //! leaves memory in between is in the store by then.
 
-use crate::artifacts::Artifact;
+use crate::artifacts::{Artifact, UsedBy};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::live::LiveSession;
@@ -75,7 +75,7 @@ impl Host {
     /// `TemplateNotFound`, and the states of the store.
     pub async fn list_artifacts(&self, id: TemplateId) -> Result<Vec<Artifact>, HostError> {
         self.template(id).await?;
-        self.artifacts().list(id).await
+        self.artifacts().list(UsedBy { tenant: self.tenant_id(), template: id }).await
     }
 
     /// One of them, a WebAssembly module, as a file at its start and its length in bytes: a module may
@@ -89,7 +89,8 @@ impl Host {
         hash: &str,
     ) -> Result<(File, u64), HostError> {
         self.template(template).await?;
-        let module = self.artifacts().download(template, hash).await;
+        let user = UsedBy { tenant: self.tenant_id(), template };
+        let module = self.artifacts().download(user, hash).await;
         module.ok_or_else(|| HostError::ArtifactNotFound { template, hash: hash.to_owned() })
     }
 

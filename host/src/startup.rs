@@ -12,7 +12,7 @@
 
 mod replay;
 
-use crate::artifacts::{Part, Ran, Recorded, Scripts};
+use crate::artifacts::{Part, Ran, Recorded, Scripts, UsedBy};
 use crate::error::{FileError, HostError};
 use crate::grants::realm_flags;
 use crate::host::Host;
@@ -136,7 +136,7 @@ impl<'a> Startup<'a> {
         let (engine, artifacts) = (self.host.engine(), self.host.artifacts());
         let realm = realm_flags(&slot.session.template);
         let key = scripts.image_key(engine, realm, &limits);
-        let template = slot.session.template_id;
+        let template = UsedBy::of(&slot.session);
         let grants = slot.grants();
         // A worktree may take its time to answer; closing the session does not wait for it.
         let image = tokio::select! {
@@ -279,6 +279,7 @@ impl<'a> Startup<'a> {
             | HostError::TenantNotFound(_)
             | HostError::TokenNotFound(_)
             | HostError::Entropy(_)
+            | HostError::TokenRefused(_)
             | HostError::SessionNotReady { .. }
             | HostError::SessionBusy(_)
             | HostError::Program(_)

@@ -13,6 +13,7 @@ use crate::host::Host;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 use vm_storage::{
@@ -26,8 +27,18 @@ const PREFIX: &str = "vms_";
 /// Bytes of a token's secret.
 const SECRET_BYTES: usize = 32;
 
+/// Tokens of one tenant, so that none takes the places of all.
+const MAX_TENANT_TOKENS: usize = 1_000;
+
+/// Rest of a deletion that meets what was begun before it.
+const REST: Duration = Duration::from_millis(10);
+
 /// The tenants, and the tokens that speak for them.
-pub(crate) struct Tenancy(RwLock<Known>);
+pub(crate) struct Tenancy {
+    known: RwLock<Known>,
+    /// Held from a change's commit until it is in memory, so that the last commit is what is there.
+    changing: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Known {
@@ -44,12 +55,14 @@ pub struct Principal {
     pub token: Option<TokenId>,
     /// What it may be used for.
     pub scopes: Vec<Scope>,
+    /// From when on it is not taken any more.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Principal {
     /// The one tenant of a host that asks for no tokens, which may do everything.
     pub fn local() -> Self {
-        Self { tenant: TenantId::LOCAL, token: None, scopes: vec![Scope::Admin] }
+        Self { tenant: TenantId::LOCAL, token: None, scopes: vec![Scope::Admin], expires_at: None }
     }
 
     /// Who showed no token where one is asked for, and may do nothing that needs one.
@@ -107,16 +120,17 @@ impl Tenancy {
     pub(crate) fn load(storage: &Storage) -> Result<Self, StorageError> {
         let tenants = storage.tenants()?.into_iter().map(|one| (one.id, Arc::new(one))).collect();
         let tokens = storage.tokens()?.into_iter().map(|one| (one.id, Arc::new(one))).collect();
-        Ok(Self(RwLock::new(Known { tenants, tokens })))
+        let known = RwLock::new(Known { tenants, tokens });
+        Ok(Self { known, changing: tokio::sync::Mutex::default() })
     }
 
     // Every critical section is a look at the maps, or one change of them.
     fn read(&self) -> RwLockReadGuard<'_, Known> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn find(&self, id: TenantId) -> Option<Arc<Tenant>> {
@@ -129,14 +143,33 @@ impl Tenancy {
         let known = self.read();
         let token = known.tokens.get(&id).ok_or(TokenRefused::Invalid)?;
         let is_same: bool = hash(secret.as_bytes()).as_bytes().ct_eq(token.hash.as_bytes()).into();
-        if !is_same || token.expires_at.is_some_and(|expires_at| expires_at <= now()) {
+        if !is_same {
             return Err(TokenRefused::Invalid);
         }
-        let tenant = known.tenants.get(&token.tenant_id).ok_or(TokenRefused::Invalid)?;
-        if tenant.status == TenantStatus::Suspended {
-            return Err(TokenRefused::Suspended);
+        known.check(token)?;
+        let Token { tenant_id: tenant, expires_at, ref scopes, .. } = **token;
+        Ok(Principal { tenant, token: Some(id), scopes: scopes.clone(), expires_at })
+    }
+
+    /// Refuses a principal whose token is not taken any more.
+    fn check(&self, principal: &Principal) -> Result<(), TokenRefused> {
+        let Some(id) = principal.token else { return Ok(()) };
+        let known = self.read();
+        known.check(known.tokens.get(&id).ok_or(TokenRefused::Invalid)?)
+    }
+}
+
+impl Known {
+    /// Refuses a token whose time is over, and one of a tenant that is not served.
+    fn check(&self, token: &Token) -> Result<(), TokenRefused> {
+        if token.expires_at.is_some_and(|expires_at| expires_at <= now()) {
+            return Err(TokenRefused::Invalid);
         }
-        Ok(Principal { tenant: tenant.id, token: Some(id), scopes: token.scopes.clone() })
+        let tenant = self.tenants.get(&token.tenant_id).ok_or(TokenRefused::Invalid)?;
+        match tenant.status {
+            TenantStatus::Active => Ok(()),
+            TenantStatus::Suspended => Err(TokenRefused::Suspended),
+        }
     }
 }
 
@@ -149,14 +182,41 @@ impl Host {
         self.tenancy().authenticate(token)
     }
 
+    /// Refuses a principal whose token was revoked, or is over, since it was shown; or whose tenant is
+    /// suspended.
+    ///
+    /// # Errors
+    /// Why it is not taken any more.
+    pub fn check(&self, principal: &Principal) -> Result<(), TokenRefused> {
+        self.tenancy().check(principal)
+    }
+
+    /// After a change that failed: what is in memory is what the store has then, as far as that can be
+    /// read.
+    async fn reload_tenancy(&self) {
+        let read = |storage: &Storage| Ok((storage.tenants()?, storage.tokens()?));
+        let Ok((tenants, tokens)) = self.read(read).await else { return };
+        let mut known = self.tenancy().write();
+        known.tenants = tenants.into_iter().map(|one| (one.id, Arc::new(one))).collect();
+        known.tokens = tokens.into_iter().map(|one| (one.id, Arc::new(one))).collect();
+    }
+
     /// Makes a tenant.
     ///
     /// # Errors
     /// `Storage(TenantNameTaken)`, `Storage(TooManyTenants)`, and the states of the store.
     pub async fn create_tenant(&self, tenant: Tenant) -> Result<(), HostError> {
-        self.storage().create_tenant(tenant.clone()).await?;
-        self.tenancy().write().tenants.insert(tenant.id, Arc::new(tenant));
-        Ok(())
+        let host = self.clone();
+        let create = async move {
+            let _changing = host.tenancy().changing.lock().await;
+            if let Err(error) = host.storage().create_tenant(tenant.clone()).await {
+                host.reload_tenancy().await;
+                return Err(error.into());
+            }
+            host.tenancy().write().tenants.insert(tenant.id, Arc::new(tenant));
+            Ok(())
+        };
+        self.detached(create).await
     }
 
     /// All tenants, oldest first.
@@ -187,19 +247,22 @@ impl Host {
     ) -> Result<Tenant, HostError> {
         let host = self.clone();
         let update = async move {
+            let _changing = host.tenancy().changing.lock().await;
             let changed = host.storage().update_tenant(id, |tenant: &mut Tenant| {
                 change(tenant);
                 tenant.updated_at = now();
                 Ok::<_, StorageError>(tenant.clone())
             });
-            let changed = changed.await.map_err(known_tenant)?;
-            let mut known = host.tenancy().write();
-            let latest = known.tenants.get(&id);
-            // Another change may have come after this one, and be here before it.
-            if latest.is_some_and(|latest| latest.updated_at <= changed.updated_at) {
-                known.tenants.insert(id, Arc::new(changed.clone()));
+            match changed.await {
+                Ok(changed) => {
+                    host.tenancy().write().tenants.insert(id, Arc::new(changed.clone()));
+                    Ok(changed)
+                }
+                Err(error) => {
+                    host.reload_tenancy().await;
+                    Err(known_tenant(error))
+                }
             }
-            Ok(changed)
         };
         self.detached(update).await
     }
@@ -217,10 +280,17 @@ impl Host {
             // What was begun before it was suspended may still make a session or a template.
             loop {
                 own.remove_all().await?;
+                let changing = host.tenancy().changing.lock().await;
                 match host.storage().delete_tenant(id).await {
-                    Err(StorageError::TenantNotEmpty(_)) => tokio::task::yield_now().await,
-                    deleted => break deleted.map_err(known_tenant)?,
+                    Ok(()) => break,
+                    Err(StorageError::TenantNotEmpty(_)) => {}
+                    Err(error) => {
+                        host.reload_tenancy().await;
+                        return Err(known_tenant(error));
+                    }
                 }
+                drop(changing);
+                tokio::time::sleep(REST).await;
             }
             let mut known = host.tenancy().write();
             known.tenants.remove(&id);
@@ -230,28 +300,37 @@ impl Host {
         self.detached(delete).await
     }
 
-    /// Removes the tenant's sessions and templates.
+    /// Removes the tenant's sessions and templates. What somebody else removes meanwhile is gone too.
     async fn remove_all(&self) -> Result<(), HostError> {
-        let page = PageRequest::first(MAX_LISTED);
         loop {
-            let sessions = self.list_sessions(SessionFilter::default(), page).await?;
-            for session in &sessions.items {
+            let page = PageRequest::first(MAX_LISTED);
+            let sessions = self.list_sessions(SessionFilter::default(), page).await?.items;
+            for session in &sessions {
+                self.refuse_when_stopping()?;
                 match self.purge_session(session.id).await {
-                    Ok(_) | Err(HostError::SessionNotFound(_)) => {}
+                    Ok(_)
+                    | Err(
+                        HostError::SessionNotFound(_)
+                        | HostError::Storage(StorageError::UnknownSession(_)),
+                    ) => {}
                     Err(error) => return Err(error),
                 }
             }
-            if sessions.items.is_empty() {
+            if sessions.is_empty() {
                 break;
             }
         }
         let tenant = self.tenant_id();
         loop {
-            let templates = self.list_templates(PageRequest::first(MAX_LISTED)).await?.items;
-            let own: Vec<_> = templates.into_iter().filter(|one| one.tenant_id == tenant).collect();
-            for template in &own {
-                match self.delete_template(template.id, None).await {
-                    Ok(()) | Err(HostError::TemplateNotFound(_)) => {}
+            self.refuse_when_stopping()?;
+            let own = self.read(move |storage| storage.owned_templates(tenant, MAX_LISTED)).await?;
+            for id in &own {
+                match self.delete_template(*id, None).await {
+                    Ok(())
+                    | Err(
+                        HostError::TemplateNotFound(_)
+                        | HostError::Storage(StorageError::UnknownTemplate(_)),
+                    ) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -261,15 +340,29 @@ impl Host {
         }
     }
 
-    /// Makes a token for the tenant; gives it, and its text, which is not kept.
+    /// Makes a token for the tenant, as long as the one `by` whom it is made is taken; gives it, and its
+    /// text, which is not kept.
     ///
     /// # Errors
-    /// `TenantNotFound`, `Storage(TooManyTokens)`, `Entropy`, and the states of the store.
-    pub async fn create_token(&self, new: NewToken) -> Result<(Token, String), HostError> {
+    /// `TenantNotFound`, `TokenRefused`, `Storage(TooManyTokens)`, `Entropy`, and the states of the store.
+    pub async fn create_token(
+        &self,
+        new: NewToken,
+        by: &Principal,
+    ) -> Result<(Token, String), HostError> {
         let (token, text) = new.made(self.tenant_id())?;
-        let (host, kept) = (self.clone(), token.clone());
+        let (host, kept, by) = (self.clone(), token.clone(), by.clone());
         let create = async move {
-            host.storage().create_token(kept.clone()).await.map_err(known_tenant)?;
+            let _changing = host.tenancy().changing.lock().await;
+            host.check(&by)?;
+            if host.tokens().len() >= MAX_TENANT_TOKENS {
+                let limit = MAX_TENANT_TOKENS as u64;
+                return Err(StorageError::TooManyTokens { limit }.into());
+            }
+            if let Err(error) = host.storage().create_token(kept.clone()).await {
+                host.reload_tenancy().await;
+                return Err(known_tenant(error));
+            }
             host.tenancy().write().tokens.insert(kept.id, Arc::new(kept));
             Ok(())
         };
@@ -296,9 +389,13 @@ impl Host {
         let token = own.ok_or(HostError::TokenNotFound(id))?;
         let host = self.clone();
         let delete = async move {
-            match host.storage().delete_token(id).await {
-                Err(StorageError::UnknownToken(_)) => return Err(HostError::TokenNotFound(id)),
-                deleted => deleted?,
+            let _changing = host.tenancy().changing.lock().await;
+            if let Err(error) = host.storage().delete_token(id).await {
+                host.reload_tenancy().await;
+                return Err(match error {
+                    StorageError::UnknownToken(id) => HostError::TokenNotFound(id),
+                    error => error.into(),
+                });
             }
             host.tenancy().write().tokens.remove(&id);
             Ok(())

@@ -66,6 +66,7 @@ pub(super) fn exit_of(error: &HostError) -> Exit {
         | HostError::TenantNotFound(_)
         | HostError::TokenNotFound(_)
         | HostError::Entropy(_)
+        | HostError::TokenRefused(_)
         | HostError::SessionNotFound(_)
         | HostError::ExecutionNotFound(_)
         | HostError::SessionNotReady { .. }

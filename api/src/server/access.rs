@@ -11,7 +11,7 @@ use axum::response::Response;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use std::sync::Arc;
-use vm_host::{Host, Principal, TokenRefused};
+use vm_host::{Host, HostError, Principal};
 use vm_storage::Scope;
 
 /// What is answered to everyone.
@@ -34,9 +34,9 @@ impl Access {
         match self {
             Self::Loopback => guard::check(head).map(|()| Principal::local()),
             Self::Everyone => Ok(Principal::local()),
+            Self::Tokens if OPEN.contains(&head.uri.path()) => Ok(Principal::nobody()),
             Self::Tokens => match bearer(head) {
-                Some(token) => host.authenticate(token).map_err(refused),
-                None if OPEN.contains(&head.uri.path()) => Ok(Principal::nobody()),
+                Some(token) => Ok(host.authenticate(token).map_err(HostError::from)?),
                 None => {
                     Err(unauthenticated("the request has no token: send Authorization: Bearer"))
                 }
@@ -52,13 +52,6 @@ fn bearer(head: &Parts) -> Option<&str> {
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
-}
-
-fn refused(reason: TokenRefused) -> ApiError {
-    match reason {
-        TokenRefused::Invalid => unauthenticated("the token is not valid"),
-        TokenRefused::Suspended => ApiError::new(ErrorCode::Forbidden, reason.to_string()),
-    }
 }
 
 fn unauthenticated(message: &str) -> ApiError {

@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use vm_host::{HostError, Principal};
 
 /// Bytes past its limit that are still read of a body and dropped, so that its sender gets to read
 /// the refusal. One that announces more is refused at once.
@@ -63,6 +64,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 
 async fn read(request: Request, app: &App) -> Result<(Bytes, Room), ApiError> {
     let (head, body) = request.into_parts();
+    let principal = head.extensions.get::<Arc<Principal>>().cloned();
     let is_json = is_json(&head.headers);
     if head.headers.contains_key(CONTENT_TYPE) && !is_json {
         return Err(not_json());
@@ -78,6 +80,10 @@ async fn read(request: Request, app: &App) -> Result<(Bytes, Room), ApiError> {
         .map_err(|_| ApiError::new(ErrorCode::RequestTimeout, "the body came too slowly"))??;
     if !bytes.is_empty() && !is_json {
         return Err(not_json());
+    }
+    // A body may take its time, and the token may not be taken any more by now.
+    if let Some(principal) = principal {
+        app.host.check(&principal).map_err(HostError::from)?;
     }
     Ok((bytes, room))
 }

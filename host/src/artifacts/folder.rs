@@ -10,7 +10,7 @@
 //! kept under, so that a hash has one file.
 
 use super::manifest::{ArtifactForm, MAX_MANIFEST_BYTES, Manifest};
-use super::{Key, hex};
+use super::{Key, UsedBy, hex};
 use crate::engine::hash;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -67,7 +67,7 @@ struct Index {
     bytes: u64,
     /// Bytes that were left when there was no more to remove, and when that was.
     stuck_at: Option<(u64, Instant)>,
-    marks: HashSet<(TemplateId, String)>,
+    marks: HashSet<(UsedBy, String)>,
 }
 
 impl Folder {
@@ -213,12 +213,12 @@ impl Folder {
     }
 
     /// Whether a module is known to have started a template's sessions.
-    pub(super) fn knows_mark(&self, template: TemplateId, hash: &str) -> bool {
+    pub(super) fn knows_mark(&self, template: UsedBy, hash: &str) -> bool {
         self.index().marks.contains(&(template, hash.to_owned()))
     }
 
     /// Notes, for later processes too, that a module started a template's sessions.
-    pub(super) fn mark(&self, template: TemplateId, hash: &str) {
+    pub(super) fn mark(&self, template: UsedBy, hash: &str) {
         let folder = self.marks(template);
         let marked = fs::create_dir_all(&folder).and_then(|()| File::create(folder.join(hash)));
         match marked {
@@ -231,8 +231,8 @@ impl Folder {
 
     /// Forgets which modules started a template's sessions.
     pub(super) fn unmark_all(&self, template: TemplateId) {
-        self.index().marks.retain(|(marked, _)| *marked != template);
-        match fs::remove_dir_all(self.marks(template)) {
+        self.index().marks.retain(|(marked, _)| marked.template != template);
+        match fs::remove_dir_all(self.marks_of_all(template)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, "what is noted of a template was not removed");
             }
@@ -241,17 +241,24 @@ impl Folder {
     }
 
     /// Whether a module started a template's sessions.
-    pub(super) fn is_marked(&self, template: TemplateId, hash: &str) -> bool {
+    pub(super) fn is_marked(&self, template: UsedBy, hash: &str) -> bool {
         // Only what is in the index is looked for: its names are hashes.
         self.has(hash) && fs::exists(self.marks(template).join(hash)).unwrap_or(false)
     }
 
-    fn marks(&self, template: TemplateId) -> PathBuf {
+    fn marks(&self, template: UsedBy) -> PathBuf {
+        let UsedBy { tenant, template } = template;
+        let all = self.marks_of_all(template);
+        // Those of before there were tenants are the local one's.
+        if tenant.is_local() { all } else { all.join(tenant.to_string()) }
+    }
+
+    fn marks_of_all(&self, template: TemplateId) -> PathBuf {
         self.path.join("templates").join(template.to_string())
     }
 
     /// The modules that started a template's sessions, oldest first.
-    pub(super) fn list(&self, template: TemplateId) -> Vec<(Entry, Manifest)> {
+    pub(super) fn list(&self, template: UsedBy) -> Vec<(Entry, Manifest)> {
         let Ok(marks) = fs::read_dir(self.marks(template)) else { return Vec::new() };
         let mut entries = Vec::new();
         for mark in marks.flatten().take(MAX_LISTED) {

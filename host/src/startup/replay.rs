@@ -4,7 +4,7 @@
 //! was given from outside is noted all the while.
 
 use super::{Startup, closed};
-use crate::artifacts::{BrokenPart, Scripts};
+use crate::artifacts::{BrokenPart, Scripts, UsedBy};
 use crate::error::HostError;
 use crate::execution::{Run, Spec, Work};
 use crate::heap::Told;
@@ -32,7 +32,7 @@ impl Startup<'_> {
         let (engine, artifacts) = (self.host.engine(), self.host.artifacts());
         // Before the session has an instance: who compiles takes a place for one, and sessions that
         // held theirs while they waited for that could wait for each other.
-        let compiled = artifacts.replayed(engine, slot.session.template_id, scripts, &limits);
+        let compiled = artifacts.replayed(engine, UsedBy::of(&slot.session), scripts, &limits);
         let template = tokio::select! {
             biased;
             template = self.host.scheduler().run(compiled) => template?,

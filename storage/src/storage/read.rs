@@ -124,6 +124,19 @@ impl Storage {
         })
     }
 
+    /// Templates that a tenant owns, the oldest of them.
+    pub fn owned_templates(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+    ) -> Result<Vec<TemplateId>, StorageError> {
+        let (first, last) = all_owned(tenant);
+        self.read(|snapshot| {
+            let own = snapshot.owned_templates.range::<&[u8; 32]>(&first..=&last)?.take(limit);
+            own.map(|row| Ok(TemplateId::from_bytes(&own_of(row?.0.value())))).collect()
+        })
+    }
+
     /// The template of a tenant that has a unique name, or `None` where none has it.
     pub fn template_of_name(
         &self,

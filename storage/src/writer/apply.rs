@@ -165,9 +165,7 @@ fn put_session(
 ) -> Result<Effect, Fault> {
     let PreparedSession { id, status, tenant, .. } = session;
     refuse_purged(tables, id)?;
-    if status.is_live() {
-        tenants::check(tables, tenant)?;
-    }
+    tenants::check(tables, tenant)?;
     let last = last_ordinal(tables, id)?;
     let heap = session.heap.as_ref().filter(|_| status.is_live());
     if let Some(heap) = heap {
@@ -330,6 +328,9 @@ fn check_execution(tables: &Tables<'_>, execution: &PreparedExecution) -> Result
             last_ordinal(tables, session)? + 1
         }
     };
+    if let Some(own) = &execution.session {
+        tenants::check(tables, own.tenant)?;
+    }
     let expected = last_number(&tables.events, id.as_bytes())? + 1;
     if !execution.events.is_empty() && execution.first_seq != expected {
         let found = execution.first_seq;

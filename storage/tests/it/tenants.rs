@@ -155,7 +155,7 @@ async fn a_tenant_goes_with_its_tokens_and_keys_once_it_owns_nothing() {
         writes: [("k1".to_owned(), Some(b"theirs".to_vec()))].into(),
         ..KvCommit::default()
     };
-    let commit = commit(&execution(session.id), [1]);
+    let commit = crate::harness::commit(&execution(session.id), [1]);
     storage.commit_execution(ExecutionCommit { kv: Some(theirs), ..commit }).await.unwrap();
 
     let refused = storage.delete_tenant(one).await.unwrap_err();
@@ -182,8 +182,13 @@ async fn a_tenant_goes_with_its_tokens_and_keys_once_it_owns_nothing() {
     assert!(unknown(storage.create_token(token(one)).await.unwrap_err()));
     let template = Template { tenant_id: one, ..template() };
     assert!(unknown(storage.create_template(template).await.unwrap_err()));
-    let session = Session { tenant_id: one, ..crate::harness::session() };
-    assert!(unknown(storage.put_session(session).await.unwrap_err()));
+    for status in [SessionStatus::Ready, SessionStatus::Crashed] {
+        let session = Session { tenant_id: one, status, ..crate::harness::session() };
+        assert!(unknown(storage.put_session(session.clone()).await.unwrap_err()));
+        let commit = crate::harness::commit(&execution(session.id), [1]);
+        let commit = ExecutionCommit { session: Some(session), ..commit };
+        assert!(unknown(storage.commit_execution(commit).await.unwrap_err()));
+    }
     assert!(unknown(storage.delete_tenant(one).await.unwrap_err()));
 }
 

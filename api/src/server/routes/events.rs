@@ -17,6 +17,7 @@ use crate::server::App;
 use crate::server::answer::{Answer, Answered};
 use crate::server::query::{Parameters, PathId, number, wait};
 use crate::wire;
+use axum::Extension;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -24,9 +25,10 @@ use http::HeaderMap;
 use http::header::{ACCEPT, HeaderName};
 use serde::Deserialize;
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use vm_host::{EventFeed, HostError};
+use vm_host::{EventFeed, HostError, Principal};
 use vm_storage::{Event, ExecutionId, Page};
 
 /// How often a stream without events says that it is there: more often than proxies give up.
@@ -43,6 +45,7 @@ pub(super) struct After {
 
 pub(super) async fn events(
     app: App,
+    Extension(principal): Extension<Arc<Principal>>,
     PathId(id): PathId<ExecutionId>,
     Parameters(after): Parameters<After>,
     headers: HeaderMap,
@@ -50,7 +53,7 @@ pub(super) async fn events(
     let after_seq = number("after_seq", after.after_seq, 0, 0..=u64::MAX)?;
     let time = wait(after.wait)?;
     if wants_stream(&headers) {
-        return streamed(app, id, last_event_id(&headers)?.unwrap_or(after_seq)).await;
+        return streamed(app, principal, id, last_event_id(&headers)?.unwrap_or(after_seq)).await;
     }
     if !time.is_zero() {
         some(&app, id, after_seq, time).await?;
@@ -101,20 +104,27 @@ async fn read(app: &App, feed: &mut EventFeed) -> Result<Vec<Event>, HostError> 
 }
 
 /// Answers with the events as they become durable, to the execution's end.
-async fn streamed(app: App, id: ExecutionId, after_seq: u64) -> Answered {
+async fn streamed(
+    app: App,
+    principal: Arc<Principal>,
+    id: ExecutionId,
+    after_seq: u64,
+) -> Answered {
     let mut feed = app.host.follow(id, after_seq);
     let first = read(&app, &mut feed).await?;
     if first.is_empty() && app.host.execution(id).await?.status.is_over() {
         // It tells clients that come again by themselves not to.
         return Ok(Answer::no_content());
     }
-    let streaming = Streaming { app, id, feed, first: Some(first), is_over: false };
+    let streaming = Streaming { app, principal, id, feed, first: Some(first), is_over: false };
     Ok(Answer::event_stream(Body::from_stream(frames(streaming))))
 }
 
 /// A stream of events under way.
 struct Streaming {
     app: App,
+    /// Who asked for it.
+    principal: Arc<Principal>,
     id: ExecutionId,
     feed: EventFeed,
     /// What was read before the stream began.
@@ -136,6 +146,8 @@ impl Streaming {
             return Ok(None);
         }
         loop {
+            // Who comes again is told why.
+            self.app.host.check(&self.principal)?;
             let events = match self.first.take() {
                 Some(first) => first,
                 None => read(&self.app, &mut self.feed).await?,

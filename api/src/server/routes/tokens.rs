@@ -26,7 +26,7 @@ pub(super) struct Of {
 
 /// The host as the tenant that a request is about sees it: the client's own, unless it may be another.
 fn of_tenant(app: &App, principal: &Principal, tenant: Option<String>) -> Result<Host, ApiError> {
-    let Some(text) = given(tenant) else { return Ok(app.host.clone()) };
+    let Some(text) = tenant else { return Ok(app.host.clone()) };
     let id: TenantId = parse_id(&text)?;
     if id == principal.tenant {
         return Ok(app.host.clone());
@@ -43,7 +43,7 @@ pub(super) async fn list(
     Extension(principal): Extension<Arc<Principal>>,
     Parameters(of): Parameters<Of>,
 ) -> Answered {
-    let tokens = of_tenant(&app, &principal, of.tenant_id)?.tokens();
+    let tokens = of_tenant(&app, &principal, given(of.tenant_id))?.tokens();
     Ok(Answer::ok(&tokens.into_iter().map(wire::Token::from).collect::<Vec<_>>()))
 }
 
@@ -62,8 +62,11 @@ pub(super) async fn create(
     if let Some(scope) = scopes.iter().find(|scope| !principal.may(**scope)) {
         return Err(forbidden(*scope));
     }
-    let expires_at = given(body.expires_at).map(|text| expiry(&text)).transpose()?;
-    let (token, secret) = host.create_token(NewToken { name, scopes, expires_at }).await?;
+    let wanted = given(body.expires_at).map(|text| expiry(&text)).transpose()?;
+    // None outlives the one that it was made with.
+    let expires_at = [wanted, principal.expires_at].into_iter().flatten().min();
+    let new = NewToken { name, scopes, expires_at };
+    let (token, secret) = host.create_token(new, &principal).await?;
     Ok(Answer::created(&wire::TokenMade { token: token.into(), secret }))
 }
 
@@ -73,7 +76,13 @@ pub(super) async fn revoke(
     PathId(id): PathId<TokenId>,
     Parameters(of): Parameters<Of>,
 ) -> Answered {
-    let token = of_tenant(&app, &principal, of.tenant_id)?.delete_token(id).await?;
+    let host = of_tenant(&app, &principal, given(of.tenant_id))?;
+    let token = host.tokens().into_iter().find(|token| token.id == id);
+    let beyond = token.and_then(|token| token.scopes.into_iter().find(|one| !principal.may(*one)));
+    if let Some(scope) = beyond {
+        return Err(forbidden(scope));
+    }
+    let token = host.delete_token(id).await?;
     Ok(Answer::ok(&wire::Token::from(token)))
 }
 

@@ -3,6 +3,7 @@
 use crate::harness::{Caller, Daemon, Reply};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::Write;
 use vm_api::server::ROUTES;
 
 const EVERYTHING: [&str; 2] = ["execute", "manage"];
@@ -231,7 +232,21 @@ fn a_shared_template_is_read_and_used_by_all_and_changed_by_its_owner() {
         let refused = two.caller.request(method, &path, body).refused(403, "FORBIDDEN");
         assert_eq!(refused["details"]["template_id"], shared, "{method} {path}");
     }
+    // What its sessions left belongs to whose they are: it holds what their worktrees have.
+    let file = json!({"path": "start.js"});
+    admin.post(&format!("{path}/startup-files"), file).is(201);
     let session = two.caller.made("/sessions", body(&daemon, "two", &shared));
+    let artifacts = two.caller.get(&format!("{path}/artifacts")).is(200);
+    assert_ne!(artifacts, json!([]));
+    let other = admin.made("/tenants", json!({"name": "other"}));
+    let other = daemon.as_(&admin.token_of(&other, &["read"]));
+    for caller in [&admin, &other] {
+        assert_eq!(caller.get(&format!("{path}/artifacts")).is(200), json!([]));
+        for artifact in artifacts.as_array().unwrap() {
+            let hash = artifact["hash"].as_str().unwrap();
+            caller.get(&format!("{path}/artifacts/{hash}")).refused(404, "ARTIFACT_NOT_FOUND");
+        }
+    }
     admin.get(&format!("/sessions/{session}")).refused(404, "SESSION_NOT_FOUND");
     admin.patch(&path, json!({"shared": false})).is(200);
     two.caller.get(&path).refused(404, "TEMPLATE_NOT_FOUND");
@@ -269,6 +284,49 @@ fn a_tenant_that_is_suspended_is_refused_and_one_that_is_deleted_leaves_nothing(
     assert_eq!(everything(&two)[7]["active_sessions"], 1);
     // Its folders are nobody's business: they are as they were.
     assert!(daemon.folder.path("roots/one/start.js").exists());
+}
+
+#[test]
+fn a_tenant_is_deleted_however_many_templates_are_shared() {
+    let (daemon, token) = Daemon::with_auth(&[]);
+    let admin = daemon.as_(&token);
+    // More of them, and older, than one part of a list has.
+    for _ in 0..1_001 {
+        let id = admin.made("/templates", json!({"name": "shared"}));
+        admin.patch(&format!("/templates/{id}"), json!({"shared": true})).is(200);
+    }
+    let one = tenant(&daemon, &token, "one");
+    admin.delete(&format!("/tenants/{}", one.id)).is(200);
+    let stats = admin.get("/ops/stats").is(200)["storage"].clone();
+    assert_eq!((&stats["sessions"], &stats["templates"]), (&json!(0), &json!(1_001)));
+}
+
+#[test]
+fn a_tenant_whose_client_went_away_is_known() {
+    let (daemon, token) = Daemon::with_auth(&[]);
+    let names: Vec<_> = (0..60).map(|number| format!("left {number}")).collect();
+    for name in &names {
+        let body = json!({"name": name}).to_string();
+        let request = format!(
+            "POST /api/v1/tenants HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        // It does not wait for its answer.
+        std::net::TcpStream::connect(daemon.address)
+            .unwrap()
+            .write_all(request.as_bytes())
+            .unwrap();
+    }
+    let admin = daemon.as_(&token);
+    for name in &names {
+        // Either it was made, and is listed, or it was not, and can be.
+        if admin.post("/tenants", json!({"name": name})).status == 409 {
+            let listed = admin.get("/tenants").is(200);
+            assert!(listed.as_array().unwrap().iter().any(|one| one["name"] == *name), "{name}");
+        }
+    }
+    assert_eq!(admin.get("/tenants").is(200).as_array().unwrap().len(), names.len() + 1);
 }
 
 #[test]
