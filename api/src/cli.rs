@@ -64,8 +64,8 @@ impl From<Exit> for ExitCode {
 
 /// A JavaScript function host on WebAssembly.
 ///
-/// `serve` is the daemon; `template`, `session`, `exec`, `tenant`, `token` and `ops` talk to one; `run` and `repl` need
-/// none.
+/// `serve` is the daemon; `template`, `session`, `exec`, `tenant`, `token` and `ops` talk to one; `run` and
+/// `repl` need none.
 #[derive(Debug, Parser)]
 #[command(name = "vm-system", version, max_term_width = 100)]
 struct Cli {
@@ -100,8 +100,8 @@ struct GlobalArgs {
     /// (default: vm-system/credentials.toml in the user's folder for configuration)
     #[arg(long, global = true, value_name = "FILE", env = "VM_SYSTEM_CREDENTIALS")]
     credentials: Option<PathBuf>,
-    /// The database of `serve`, `tenant bootstrap`, `ops restore` and `ops verify` (default: vm-system.redb) and `run`
-    /// (default: one that is thrown away); other commands have none
+    /// The database of `serve`, `tenant bootstrap`, `ops restore` and `ops verify` (default:
+    /// vm-system.redb) and `run` (default: one that is thrown away); other commands have none
     #[arg(long, global = true, value_name = "FILE")]
     db: Option<PathBuf>,
     /// What to print: text for people, or one JSON document for programs

@@ -4,15 +4,15 @@
 //! a refusal from a daemon that is not there.
 
 mod error;
+mod tenants;
 
 pub use error::{ClientError, Refusal};
 
 use crate::wire::{
     AddCapability, AddName, AddStartupFile, Artifact, BASE, BackupMade, Capability, CatalogueEntry,
-    Compacted, CreateSession, CreateTemplate, CreateTenant, CreateToken, Execution, Health,
-    MakeBackup, NameChanged, RunFile, RunSnippet, RuntimeSummary, Session, StartupFile, Stats,
-    Template, TemplateDeleted, TemplateDetail, Tenant, TenantDeleted, Token, TokenMade,
-    UpdateTemplate, UpdateTenant,
+    Compacted, CreateSession, CreateTemplate, Execution, Health, MakeBackup, NameChanged, RunFile,
+    RunSnippet, RuntimeSummary, Session, StartupFile, Stats, Template, TemplateDeleted,
+    TemplateDetail, UpdateTemplate,
 };
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LINK};
@@ -21,7 +21,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -29,8 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 use vm_storage::{
-    Event, ExecutionId, ExecutionStatus, Scope, SessionFilter, SessionId, SessionStatus,
-    TemplateId, TenantId, TenantStatus, TokenId,
+    Event, ExecutionId, ExecutionStatus, SessionFilter, SessionId, SessionStatus, TemplateId,
 };
 
 /// Bytes of an answer: more than the events of one execution can be.
@@ -156,71 +154,6 @@ impl Client {
     /// Makes the database's file as small as it can be.
     pub async fn compact(&self) -> Answer<Compacted> {
         self.send::<(), _>(Method::POST, "/ops/compact", None).await
-    }
-
-    /// All tenants, oldest first.
-    pub async fn tenants(&self) -> Answer<Vec<Tenant>> {
-        self.get("/tenants").await
-    }
-
-    /// A new tenant, whose worktrees must lie beneath these folders.
-    pub async fn create_tenant(&self, name: &str, worktree_roots: Vec<String>) -> Answer<Tenant> {
-        let (name, worktree_roots) = (Some(name.to_owned()), Some(worktree_roots));
-        self.post("/tenants", &CreateTenant { name, worktree_roots }).await
-    }
-
-    /// One tenant.
-    pub async fn tenant(&self, id: TenantId) -> Answer<Tenant> {
-        self.get(&format!("/tenants/{id}")).await
-    }
-
-    /// Changes a tenant: what is given of it.
-    pub async fn update_tenant(
-        &self,
-        id: TenantId,
-        name: Option<String>,
-        status: Option<TenantStatus>,
-        worktree_roots: Option<Vec<String>>,
-    ) -> Answer<Tenant> {
-        let status = status.map(|status| match status {
-            TenantStatus::Active => "active".to_owned(),
-            TenantStatus::Suspended => "suspended".to_owned(),
-        });
-        let change = UpdateTenant { name, status, worktree_roots };
-        self.send(Method::PATCH, &format!("/tenants/{id}"), Some(&change)).await
-    }
-
-    /// Removes a tenant with all that it has.
-    pub async fn delete_tenant(&self, id: TenantId) -> Answer<TenantDeleted> {
-        self.delete(&format!("/tenants/{id}")).await
-    }
-
-    /// The tokens of a tenant, or of the client's own.
-    pub async fn tokens(&self, tenant: Option<TenantId>) -> Answer<Vec<Token>> {
-        self.get(&format!("/tokens?tenant_id={}", text(tenant))).await
-    }
-
-    /// A new token of a tenant, or of the client's own, with its secret.
-    pub async fn create_token(
-        &self,
-        name: &str,
-        scopes: &[Scope],
-        expires_at: Option<Timestamp>,
-        tenant: Option<TenantId>,
-    ) -> Answer<TokenMade> {
-        let scope = |scope: &Scope| scope.name().to_owned();
-        let token = CreateToken {
-            name: Some(name.to_owned()),
-            scopes: Some(scopes.iter().map(scope).collect()),
-            expires_at: expires_at.map(|at| at.to_string()),
-            tenant_id: tenant.map(|tenant| tenant.to_string()),
-        };
-        self.post("/tokens", &token).await
-    }
-
-    /// Revokes a token of a tenant, or of the client's own.
-    pub async fn revoke_token(&self, id: TokenId, tenant: Option<TenantId>) -> Answer<Token> {
-        self.delete(&format!("/tokens/{id}?tenant_id={}", text(tenant))).await
     }
 
     /// The sessions that are live.
@@ -589,10 +522,6 @@ fn encoded(name: &str) -> String {
         }
     }
     segment
-}
-
-fn text(tenant: Option<TenantId>) -> String {
-    tenant.map(|tenant| tenant.to_string()).unwrap_or_default()
 }
 
 fn status_name(status: SessionStatus) -> &'static str {

@@ -13,6 +13,7 @@ mod access;
 mod activity;
 mod answer;
 mod body;
+mod compression;
 mod connection;
 mod connections;
 mod guard;

@@ -40,7 +40,6 @@ pub(crate) struct Tenancy {
     changing: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
 struct Known {
     tenants: HashMap<TenantId, Arc<Tenant>>,
     tokens: HashMap<TokenId, Arc<Token>>,
@@ -118,9 +117,7 @@ impl NewToken {
 impl Tenancy {
     /// Those that a store has. Not on an async worker.
     pub(crate) fn load(storage: &Storage) -> Result<Self, StorageError> {
-        let tenants = storage.tenants()?.into_iter().map(|one| (one.id, Arc::new(one))).collect();
-        let tokens = storage.tokens()?.into_iter().map(|one| (one.id, Arc::new(one))).collect();
-        let known = RwLock::new(Known { tenants, tokens });
+        let known = RwLock::new(Known::load(storage)?);
         Ok(Self { known, changing: tokio::sync::Mutex::default() })
     }
 
@@ -160,6 +157,12 @@ impl Tenancy {
 }
 
 impl Known {
+    fn load(storage: &Storage) -> Result<Self, StorageError> {
+        let tenants = storage.tenants()?.into_iter().map(|one| (one.id, Arc::new(one))).collect();
+        let tokens = storage.tokens()?.into_iter().map(|one| (one.id, Arc::new(one))).collect();
+        Ok(Self { tenants, tokens })
+    }
+
     /// Refuses a token whose time is over, and one of a tenant that is not served.
     fn check(&self, token: &Token) -> Result<(), TokenRefused> {
         if token.expires_at.is_some_and(|expires_at| expires_at <= now()) {
@@ -191,14 +194,29 @@ impl Host {
         self.tenancy().check(principal)
     }
 
-    /// After a change that failed: what is in memory is what the store has then, as far as that can be
-    /// read.
-    async fn reload_tenancy(&self) {
-        let read = |storage: &Storage| Ok((storage.tenants()?, storage.tokens()?));
-        let Ok((tenants, tokens)) = self.read(read).await else { return };
-        let mut known = self.tenancy().write();
-        known.tenants = tenants.into_iter().map(|one| (one.id, Arc::new(one))).collect();
-        known.tokens = tokens.into_iter().map(|one| (one.id, Arc::new(one))).collect();
+    /// Notes what a commit changed, or after one that failed what the store has then, as far as that can be
+    /// read. The caller holds the right to change.
+    async fn noted<T>(
+        &self,
+        committed: Result<T, StorageError>,
+        note: impl FnOnce(&mut Known, &T),
+    ) -> Result<T, HostError> {
+        match committed {
+            Ok(done) => {
+                note(&mut self.tenancy().write(), &done);
+                Ok(done)
+            }
+            Err(error) => {
+                if let Ok(known) = self.read(Known::load).await {
+                    *self.tenancy().write() = known;
+                }
+                Err(match error {
+                    StorageError::UnknownTenant(id) => HostError::TenantNotFound(id),
+                    StorageError::UnknownToken(id) => HostError::TokenNotFound(id),
+                    error => error.into(),
+                })
+            }
+        }
     }
 
     /// Makes a tenant.
@@ -209,12 +227,11 @@ impl Host {
         let host = self.clone();
         let create = async move {
             let _changing = host.tenancy().changing.lock().await;
-            if let Err(error) = host.storage().create_tenant(tenant.clone()).await {
-                host.reload_tenancy().await;
-                return Err(error.into());
-            }
-            host.tenancy().write().tenants.insert(tenant.id, Arc::new(tenant));
-            Ok(())
+            let created = host.storage().create_tenant(tenant.clone()).await;
+            let insert = |known: &mut Known, (): &()| {
+                known.tenants.insert(tenant.id, Arc::new(tenant));
+            };
+            host.noted(created, insert).await
         };
         self.detached(create).await
     }
@@ -253,16 +270,10 @@ impl Host {
                 tenant.updated_at = now();
                 Ok::<_, StorageError>(tenant.clone())
             });
-            match changed.await {
-                Ok(changed) => {
-                    host.tenancy().write().tenants.insert(id, Arc::new(changed.clone()));
-                    Ok(changed)
-                }
-                Err(error) => {
-                    host.reload_tenancy().await;
-                    Err(known_tenant(error))
-                }
-            }
+            let insert = |known: &mut Known, changed: &Tenant| {
+                known.tenants.insert(id, Arc::new(changed.clone()));
+            };
+            host.noted(changed.await, insert).await
         };
         self.detached(update).await
     }
@@ -281,21 +292,18 @@ impl Host {
             loop {
                 own.remove_all().await?;
                 let changing = host.tenancy().changing.lock().await;
-                match host.storage().delete_tenant(id).await {
-                    Ok(()) => break,
-                    Err(StorageError::TenantNotEmpty(_)) => {}
-                    Err(error) => {
-                        host.reload_tenancy().await;
-                        return Err(known_tenant(error));
-                    }
+                let deleted = host.storage().delete_tenant(id).await;
+                if matches!(deleted, Err(StorageError::TenantNotEmpty(_))) {
+                    drop(changing);
+                    tokio::time::sleep(REST).await;
+                    continue;
                 }
-                drop(changing);
-                tokio::time::sleep(REST).await;
+                let remove = |known: &mut Known, (): &()| {
+                    known.tenants.remove(&id);
+                    known.tokens.retain(|_, token| token.tenant_id != id);
+                };
+                return host.noted(deleted, remove).await;
             }
-            let mut known = host.tenancy().write();
-            known.tenants.remove(&id);
-            known.tokens.retain(|_, token| token.tenant_id != id);
-            Ok(())
         };
         self.detached(delete).await
     }
@@ -359,12 +367,11 @@ impl Host {
                 let limit = MAX_TENANT_TOKENS as u64;
                 return Err(StorageError::TooManyTokens { limit }.into());
             }
-            if let Err(error) = host.storage().create_token(kept.clone()).await {
-                host.reload_tenancy().await;
-                return Err(known_tenant(error));
-            }
-            host.tenancy().write().tokens.insert(kept.id, Arc::new(kept));
-            Ok(())
+            let created = host.storage().create_token(kept.clone()).await;
+            let insert = |known: &mut Known, (): &()| {
+                known.tokens.insert(kept.id, Arc::new(kept));
+            };
+            host.noted(created, insert).await
         };
         self.detached(create).await?;
         Ok((token, text))
@@ -390,25 +397,14 @@ impl Host {
         let host = self.clone();
         let delete = async move {
             let _changing = host.tenancy().changing.lock().await;
-            if let Err(error) = host.storage().delete_token(id).await {
-                host.reload_tenancy().await;
-                return Err(match error {
-                    StorageError::UnknownToken(id) => HostError::TokenNotFound(id),
-                    error => error.into(),
-                });
-            }
-            host.tenancy().write().tokens.remove(&id);
-            Ok(())
+            let deleted = host.storage().delete_token(id).await;
+            let remove = |known: &mut Known, (): &()| {
+                known.tokens.remove(&id);
+            };
+            host.noted(deleted, remove).await
         };
         self.detached(delete).await?;
         Ok((*token).clone())
-    }
-}
-
-fn known_tenant(error: StorageError) -> HostError {
-    match error {
-        StorageError::UnknownTenant(id) => HostError::TenantNotFound(id),
-        error => error.into(),
     }
 }
 

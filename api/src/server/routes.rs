@@ -16,12 +16,11 @@ mod tokens;
 
 use super::App;
 use super::access::Needs;
+use super::compression::compression;
 use crate::error::{ApiError, ErrorCode};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, on};
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 macro_rules! routes {
     ($($scope:ident $method:ident $path:literal => $handler:path;)+) => {
@@ -96,17 +95,6 @@ routes! {
     Admin GET "/ops/stats" => ops::stats;
     Admin POST "/ops/backup" => ops::backup;
     Admin POST "/ops/compact" => ops::compact;
-}
-
-/// Bytes from which an answer is worth compressing.
-const MIN_COMPRESSED_BYTES: u16 = 1_024;
-
-/// Compresses answers for who asks for it, a piece at a time: a page of events is some milliseconds of a
-/// worker, and so is the largest that is in one piece. Events that are streamed are not: each is to come
-/// at once.
-fn compression() -> CompressionLayer<impl Predicate> {
-    let is_worth_it = SizeAbove::new(MIN_COMPRESSED_BYTES).and(NotForContentType::SSE);
-    CompressionLayer::new().compress_when(is_worth_it)
 }
 
 async fn no_route() -> ApiError {

@@ -13,13 +13,14 @@ use crate::id::{ExecutionId, SessionId, TemplateId, TenantId, TokenId};
 use crate::record::decode;
 use crate::session::{Session, SessionFilter};
 use crate::tables::{
-    HistoryRow, Noun, Snapshot, all_owned, decode_event, due_key, due_of, get, named, number_of,
-    numbered, own_of, owned,
+    HistoryRow, Id, Noun, Record, Snapshot, all_owned, decode_event, due_key, due_of, get, named,
+    number_of, numbered, own_of, owned,
 };
 use crate::template::Template;
 use crate::tenant::{Tenant, Token};
 use crate::writer::totals::Totals;
 use redb::{ReadableTable, ReadableTableMetadata};
+use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::iter;
 use std::ops::Bound;
@@ -102,26 +103,12 @@ impl Storage {
 
     /// All tenants, oldest first: at most [`MAX_TENANTS`](crate::MAX_TENANTS).
     pub fn tenants(&self) -> Result<Vec<Tenant>, StorageError> {
-        self.read(|snapshot| {
-            let rows = snapshot.tenants.iter()?.map(|row| {
-                let (key, record) = row?;
-                let id = TenantId::from_bytes(key.value());
-                Ok(decode(&Noun::Tenant(id), record.value())?)
-            });
-            rows.collect()
-        })
+        self.read(|snapshot| all(&snapshot.tenants, |id| Noun::Tenant(TenantId::from_bytes(id))))
     }
 
     /// All tokens of all tenants, oldest first: at most [`MAX_TOKENS`](crate::MAX_TOKENS).
     pub fn tokens(&self) -> Result<Vec<Token>, StorageError> {
-        self.read(|snapshot| {
-            let rows = snapshot.tokens.iter()?.map(|row| {
-                let (key, record) = row?;
-                let id = TokenId::from_bytes(key.value());
-                Ok(decode(&Noun::Token(id), record.value())?)
-            });
-            rows.collect()
-        })
+        self.read(|snapshot| all(&snapshot.tokens, |id| Noun::Token(TokenId::from_bytes(id))))
     }
 
     /// Templates that a tenant owns, the oldest of them.
@@ -434,6 +421,18 @@ fn paged<T, C: Copy>(
         items.extend(item);
     }
     Ok(Page { items, next: None })
+}
+
+/// All records of a table.
+fn all<T: DeserializeOwned>(
+    table: &impl ReadableTable<Id, Record>,
+    noun: impl Fn(&[u8; 16]) -> Noun,
+) -> Result<Vec<T>, Fault> {
+    let rows = table.iter()?.map(|row| {
+        let (key, record) = row?;
+        Ok(decode(&noun(key.value()), record.value())?)
+    });
+    rows.collect()
 }
 
 /// The items of two iterators that are each in an order, in that order; one that both have once.

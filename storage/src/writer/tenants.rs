@@ -87,7 +87,7 @@ pub(super) fn delete(tables: &mut Tables<'_>, id: TenantId) -> Result<Swept, Fau
             (*bytes, *keys) = (bytes.saturating_sub(size as u64), keys.saturating_sub(1));
             swept.rows += 1;
         }
-        if *keys > 0 {
+        if swept.room() == 0 && *keys > 0 {
             tables.kv_workspaces.insert(workspace.as_str(), row)?;
             return Ok(swept);
         }

@@ -176,6 +176,11 @@ fn answers_are_compressed_for_who_asks_and_streams_are_not() {
     assert!(head.contains("text/event-stream") && !head.contains("content-encoding"), "{head}");
     let (head, packed) = ask(&path, "Accept-Encoding: gzip\r\n");
     assert!(head.contains("content-encoding: gzip") && packed.len() < 1_000, "{head}");
+    // Nor is what comes in pieces: it would hold a worker for as long as it is large.
+    let long = daemon.repl(&session, "for (let i = 0; i < 8; i++) console.log('x'.repeat(20_000))");
+    let path = format!("/executions/{}/events", long["id"].as_str().unwrap());
+    let (head, body) = ask(&path, "Accept-Encoding: gzip\r\n");
+    assert!(!head.contains("content-encoding") && body.len() > 160_000, "{head}");
 }
 
 /// A body without the chunks that it came in.

@@ -156,8 +156,21 @@ impl Daemon {
     }
 
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
+        self.request_as(None, method, path, body)
+    }
+
+    fn request_as(
+        &self,
+        token: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Reply {
         let mut request =
             Request::builder().method(method).uri(self.url(&format!("/api/v1{path}")));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
@@ -295,15 +308,7 @@ pub(crate) struct Caller<'a> {
 
 impl Caller<'_> {
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<Value>) -> Reply {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(self.daemon.url(&format!("/api/v1{path}")))
-            .header("authorization", format!("Bearer {}", self.token));
-        if body.is_some() {
-            request = request.header("content-type", "application/json");
-        }
-        let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-        self.daemon.send(request.body(body).unwrap())
+        self.daemon.request_as(Some(&self.token), method, path, body)
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {
